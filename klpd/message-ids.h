@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
+ *
+ * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
+ *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon
+ *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
+ *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=
+ *   KLPD_REPLACED    patches that it replaces, one field each
+ *   KLPD_UID         who asked                           KLPD_REASON      why, as the caller said
+ *   KLPD_OVERRIDE    accept-irreversible ..., one field each
+ *   KLPD_RULE        rules that fired, one field each    KLPD_RESULT      as in JobRemoved
+ *   KLPD_ERRNO       positive number                     KLPD_GENERATION  of the shim
+ *   KLPD_DURATION_USEC  completed, reversed, failed: since the job started;  KLPD_TRANSITION_USEC  of these, in transition
+ *   KLPD_STATE_ID, KLPD_STATE_NAME, KLPD_FATE, KLPD_FROM, KLPD_TO   edge "state"
+ *   KLPD_BLOCKER     stalled: "PID/TID COMM", one field each
+ *   KLPD_PLAN        JSON (klpctl(1)), job-started and refused
+ *
+ * Readers trust only records with _SYSTEMD_UNIT=klpd.service (SEMANTICS.md 5.6).
+ */
+#pragma once
+
+#define KLPD_MESSAGE_JOB_STARTED  "95352d8a14804b779dae6cac7539fdad" /* a request was accepted and planned */
+#define KLPD_MESSAGE_REFUSED      "a7ba25af223e44a9b9c7706cf11d6096" /* policy refused a request, nothing changed */
+#define KLPD_MESSAGE_FAILED       "81ee08283e0b4b889902f03b2f1d69d9" /* a request failed */
+#define KLPD_MESSAGE_LOADED       "e4b993d724f7481e93d9e08b9087472f" /* a livepatch module was loaded */
+#define KLPD_MESSAGE_PREPARING    "269844bac3a947719d9382d03c2cf8e8" /* the kernel began a change (shim event) */
+#define KLPD_MESSAGE_COMPLETED    "f2869283e36944ab88bbd7f8b065a3d3" /* a transition completed */
+#define KLPD_MESSAGE_REVERSED     "58662cf4c4e441a0bca47b70dbc20e88" /* a transition was reversed */
+#define KLPD_MESSAGE_STALLED      "0a6ffdd28f1a422e9b6402c1a84ba47c" /* a transition waits for tasks */
+#define KLPD_MESSAGE_UNLOADED     "36f13c464b5c4a1cbd1af77e86bbacf0" /* a livepatch module was removed */
+#define KLPD_MESSAGE_STATE        "2a1482419ab44513bcd8b855714052db" /* the fate of one state */
+#define KLPD_MESSAGE_FOREIGN      "5a8025d4aca8452b9f1991164ec23d37" /* something changed that klpd had not asked for */
+#define KLPD_MESSAGE_DAEMON       "31806d6938ed4ae4af23808740d58e56" /* klpd started or stopped: what it found */
