@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One case per line, one result per line: what `klpctl plan --batch` does, without reading or writing anything itself.
+ *
+ *   {"inventory", "request", "candidate"?, "patch"?, "level"?, "stream"?, "repository"?: [PATCH, …], "profile"?, "policy"?,
+ *    "replace_foreign"?, "accept_irreversible"?, "allow_vendor"?: [], "intermediates"?: []}
+ *
+ * A Batch keeps what is reused from line to line (the plan's arena). A case that can't be evaluated gives the result
+ * {"error": {"message", "key"?, "column"?}}.
+ */
+#pragma once
+
+#include "policy/plan.h"
+
+typedef struct Batch Batch;
+
+typedef enum BatchOutcome {
+        BATCH_ALLOWED, /* or nothing to do */
+        BATCH_REFUSED,
+        BATCH_ERROR,
+} BatchOutcome;
+
+int batch_new(Batch **ret);
+Batch *batch_free(Batch *b); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(Batch *, batch_free);
+#define _cleanup_batch_free_ _cleanup_(batch_freep)
+
+/* ret_result: one line without its newline; malloc'ed. Only -ENOMEM is an error of the call. */
+int batch_line(Batch *b, const char *line, size_t size, char **ret_result, BatchOutcome *ret_outcome);
