@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-typedef uint64_t u64;
-typedef uint32_t u32;
+typedef __UINT64_TYPE__ u64;
+typedef __UINT32_TYPE__ u32;
 #endif
 
 /* One entry of a patch's table of states; flags are KLP_SHIM_STATE_* of klp_shim_abi.h. */
@@ -56,7 +56,7 @@ struct klp_diff_entry {
 	enum klp_diff_fate fate;
 	u32 from_patch, from_state;	/* holder before, or KLP_DIFF_NONE */
 	u32 to_patch, to_state;		/* holder after, or KLP_DIFF_NONE */
-	bool unsafe;			/* an exchange that section 2 calls unsafe */
+	bool unsafe;			/* an unsafe exchange (section 2); in a disable each is */
 };
 
 struct klp_diff_change {
@@ -71,7 +71,7 @@ enum klp_diff_callback {
 	KLP_DIFF_PRE_PATCH = 1,
 	KLP_DIFF_POST_PATCH,
 	KLP_DIFF_PRE_UNPATCH,
-	KLP_DIFF_POST_UNPATCH,		/* followed at once by the freeing of the state's shadow variables */
+	KLP_DIFF_POST_UNPATCH,		/* then at once its shadow variables are freed */
 	KLP_DIFF_PRE_TAKEOVER,
 	KLP_DIFF_POST_TAKEOVER,
 	KLP_DIFF_CANCEL_TAKEOVER,
@@ -86,9 +86,9 @@ struct klp_diff_call {
 /* When, in the life of one change, calls are made. */
 enum klp_diff_phase {
 	KLP_DIFF_PREPARE = 1,	/* in the hook, before any task has switched */
-	KLP_DIFF_UNDO,		/* call number `failed` of PREPARE returned an error: what undoes the ones before it */
+	KLP_DIFF_UNDO,		/* call number `failed` of PREPARE failed: undoes the ones before */
 	KLP_DIFF_COMPLETE,	/* the transition has completed */
-	KLP_DIFF_REVERSE,	/* the transition was reversed, or the core cancelled after PREPARE */
+	KLP_DIFF_REVERSE,	/* the transition was reversed, or cancelled after PREPARE */
 };
 
 /* Room that klp_diff_fates() needs in entries[]: all states of the stack and of the new patch. */
@@ -118,12 +118,18 @@ u32 klp_diff_fates_of_patch(const struct klp_diff_change *change, struct klp_dif
  * Writes the calls of one phase, in order, to calls[] (room: 2 * n_entries) and
  * returns their number.  failed: for KLP_DIFF_UNDO, the index into PREPARE's
  * calls of the one that returned an error; ignored otherwise.
+ *
+ * Nobody is called for an unsafe exchange: it is refused before, or, when it
+ * happens behind the shim's back, leaves an orphan.  A plain patch has no hook,
+ * so nobody at all is called when one comes or goes; and when one is replaced,
+ * nothing of its own is called.
  */
 u32 klp_diff_calls(const struct klp_diff_change *change,
 		   const struct klp_diff_entry *entries, u32 n_entries,
 		   enum klp_diff_phase phase, u32 failed, struct klp_diff_call *calls);
 
-const char *klp_diff_fate_name(enum klp_diff_fate fate);		/* "introduce" ... or NULL */
-const char *klp_diff_callback_name(enum klp_diff_callback callback);	/* "pre_patch" ... or NULL */
+/* "introduce" ..., "pre_patch" ..., NULL if out of range */
+const char *klp_diff_fate_name(enum klp_diff_fate fate);
+const char *klp_diff_callback_name(enum klp_diff_callback callback);
 
 #endif /* KLP_SHIM_DIFF_H */
