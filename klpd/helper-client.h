@@ -58,9 +58,9 @@ const char *helper_client_hung(const HelperClient *c);
  */
 
 /* finit_module() of a memfd with all of F_SEAL_WRITE, GROW, SHRINK, SEAL; fd is duplicated. params may be NULL.
- * name is what the module calls itself: the helper refuses to load content that is loaded under it already (-EEXIST). */
-int helper_client_load(HelperClient *c, int fd, const char *name, const char *params, uint64_t deadline_usec,
-                       HelperCallback callback, void *userdata);
+ * name is only for texts; settle is for plain patches, which loading enables. -EEXIST: a module of that name is loaded. */
+int helper_client_load(HelperClient *c, int fd, const char *name, const char *params, const HelperSettle *settle,
+                       uint64_t deadline_usec, HelperCallback callback, void *userdata);
 /* modprobe klp_shim, by libkmod. 0 also if it is loaded already. */
 int helper_client_load_shim(HelperClient *c, uint64_t deadline_usec, HelperCallback callback, void *userdata);
 /* ENABLE of the shim. */
