@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Who may: the one file that knows polkit. Subject is the caller's bus name (never a pid, which can be reused). The super
+ * user needs no asking; without polkit everyone else is denied. Each override is an action of its own, all of them must
+ * be granted, and no answer is kept. Nothing waits: the caller of authorize() gets a callback later.
+ */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "policy/util.h"
+
+#define ACTION_APPLY "org.klpd1.apply"
+#define ACTION_APPLY_FILE "org.klpd1.apply-file"
+#define ACTION_DOWNGRADE "org.klpd1.downgrade"
+#define ACTION_DISABLE "org.klpd1.disable"
+#define ACTION_ACCEPT_IRREVERSIBLE "org.klpd1.accept-irreversible"
+#define ACTION_REPLACE_FOREIGN "org.klpd1.replace-foreign"
+#define ACTION_ALLOW_VENDOR "org.klpd1.allow-vendor"
+#define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
+
+#define AUTHORIZE_ACTIONS_MAX 8U
+/* Questions that may be open at once: polkit may be waiting for a person behind each. */
+#define AUTHORIZE_PENDING_MAX 64U
+
+typedef struct Authorizer Authorizer;
+
+/*
+ * r == 0: granted, uid says who asked. r < 0: denied or failed, and error is set as it shall be sent. message is the
+ * call that asked. Whoever gives a negative answer replies to the message himself.
+ */
+typedef void (*AuthorizeCallback)(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *error, void *userdata);
+
+int authorizer_new(Authorizer **ret);
+Authorizer *authorizer_free(Authorizer *a); /* drops what is pending without calling back; NULL is fine */
+DEFINE_CLEANUP(Authorizer *, authorizer_free);
+
+/*
+ * Finds out who sent message and whether he may do all of actions (static strings; NULL ends the list; an empty list
+ * only finds out who it is). The callback is called exactly once, always later, unless this returns a negative errno;
+ * then userdata is still the caller's. After it was called, userdata is destroyed with destroy, as it is when the
+ * authorizer goes.
+ */
+int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch, bool interactive,
+              AuthorizeCallback callback, void *userdata, void (*destroy)(void *userdata));
