@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=sh
+#
+# The library of scenarios, described in tests/vm/README.md. Loaded by the runner, in the scenario's own process:
+# fd 8 takes records for the host, stdout and stderr are the transcript. Counts live in files, so that checks made in
+# subshells and pipelines count too.
+
+state=$TMPDIR/.state
+status=0
+
+ok() {
+        echo "ok $*" >>"$state/checks"
+        echo "ok $SCENARIO $*" >&8
+        echo "ok - $*"
+}
+
+fail() {
+        echo "fail $*" >>"$state/checks"
+        echo "fail $SCENARIO $*" >&8
+        echo "not ok - $*"
+}
+
+skip() {
+        echo "$*" >"$state/skip"
+        echo "skip $SCENARIO $*" >&8
+        echo "skipped: $*"
+        exit 0
+}
+
+say() { printf '%s\n' "$*"; }
+
+allow_dirty() { : >"$state/dirty"; }
+
+# Runs a command with its output shown and kept; the status is returned, and is in $status too.
+run() {
+        echo "# $*"
+        status=0
+        "$@" >"$TMPDIR/out" 2>&1 || status=$?
+        cat "$TMPDIR/out"
+        return $status
+}
+
+expect() {
+        expect_text=$1
+        shift
+        if run "$@"; then
+                ok "$expect_text"
+        else
+                fail "$expect_text (status $status: $(tail -n 1 "$TMPDIR/out" | cut -c1-200))"
+                return 1
+        fi
+}
+
+must() { expect "$@" || exit 99; }
+
+expect_fail() {
+        expect_text=$1
+        shift
+        run "$@"
+        if [ $status -eq 0 ]; then
+                fail "$expect_text (it succeeded)"
+        elif [ $status -eq 126 ] || [ $status -eq 127 ] || [ $status -ge 128 ]; then
+                fail "$expect_text (status $status is no answer)"
+        else
+                ok "$expect_text"
+        fi
+}
+
+expect_status() {
+        expect_want=$1 expect_text=$2
+        shift 2
+        run "$@"
+        if [ $status -eq "$expect_want" ]; then
+                ok "$expect_text"
+        else
+                fail "$expect_text (status $status instead of $expect_want: $(tail -n 1 "$TMPDIR/out" | cut -c1-200))"
+        fi
+}
+
+expect_output() {
+        expect_want=$1 expect_text=$2
+        shift 2
+        run "$@"
+        if grep -Eq -- "$expect_want" "$TMPDIR/out"; then
+                ok "$expect_text"
+        else
+                fail "$expect_text (no /$expect_want/ in: $(head -c 300 "$TMPDIR/out" | tr '\n' '|'))"
+        fi
+}
+
+expect_no_output() {
+        expect_want=$1 expect_text=$2
+        shift 2
+        run "$@"
+        if [ $status -eq 126 ] || [ $status -eq 127 ]; then
+                fail "$expect_text (status $status)"
+        elif grep -Eq -- "$expect_want" "$TMPDIR/out"; then
+                fail "$expect_text (/$expect_want/ in: $(grep -E -- "$expect_want" "$TMPDIR/out" | head -n 1))"
+        else
+                ok "$expect_text"
+        fi
+}
+
+# Also looks at the output of the last command, without running anything.
+last_output() { cat "$TMPDIR/out"; }
+
+expect_eq() {
+        if [ "$2" = "$3" ]; then
+                ok "$1"
+        else
+                fail "$1 (want \"$2\", have \"$3\")"
+        fi
+}
+
+expect_same() {
+        if diff -u "$2" "$3"; then
+                ok "$1"
+        else
+                fail "$1 ($3 differs from $2)"
+        fi
+}
+
+wait_for() {
+        wait_end=$(($(cut -d. -f1 /proc/uptime) + $1)) wait_text=$2
+        shift 2
+        while ! "$@" >"$TMPDIR/out" 2>&1; do
+                if [ "$(cut -d. -f1 /proc/uptime)" -ge $wait_end ]; then
+                        fail "$wait_text (not in time: $(tail -n 1 "$TMPDIR/out" | cut -c1-200))"
+                        return 1
+                fi
+                sleep 0.1
+        done
+        ok "$wait_text"
+}
+
+livepatches() {
+        ls /sys/kernel/livepatch
+}
+
+settled() {
+        for settled_file in /sys/kernel/livepatch/${1:-*}/transition; do
+                # A patch that goes away while this reads it is settled.
+                settled_value=$(cat "$settled_file" 2>/dev/null) || continue
+                [ "$settled_value" = 0 ] || return 1
+        done
+}
+
+patch_enabled() {
+        [ "$(cat "/sys/kernel/livepatch/$1/enabled" 2>/dev/null)" = 1 ] && settled "$1"
+}
