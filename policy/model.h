@@ -18,8 +18,8 @@
 /* Bounds that every reader keeps to; names are those of the shim's ABI (KLP_SHIM_NAME_LEN, with the NUL). */
 #define PATCH_NAME_MAX 63U
 #define PATCH_STRING_MAX 1024U /* summary, function, tag … */
-#define PATCH_STATES_MAX 65536U
-#define PATCH_FUNCTIONS_MAX 65536U
+#define PATCH_STATES_MAX 8192U
+#define PATCH_FUNCTIONS_MAX 8192U
 #define PATCH_LIST_MAX 4096U /* fixes, requires, conflicts, tags */
 #define INVENTORY_PATCHES_MAX 4096U
 

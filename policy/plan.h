@@ -126,6 +126,8 @@ typedef struct Plan {
 
         /* private */
         Arena *arena;
+        const struct Change *changes;
+        size_t n_changes;
         Patch **patches;
         size_t n_patches;
 } Plan;
@@ -149,7 +151,8 @@ Plan *plan_free(Plan *plan); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(Plan *, plan_free);
 #define _cleanup_plan_free_ _cleanup_(plan_freep)
 
-/* The stack of patches after an allowed (or any resolved) plan, as an inventory; for simulation and for tests. */
+/* The inventory that the changes of a plan would leave, allowed or not; for simulation and for tests. before: the one that the plan
+ * was built from. */
 int plan_apply(const Plan *plan, const Inventory *before, Inventory **ret);
 
 /* The highest mode among the violations: RULE_OFF if there are none. */
