@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* klpctl list: every patch of the repository and of the kernel. */
+#include "bus.h"
+#include "table.h"
+
+static Colour state_colour(const char *state) {
+        if (streq(state, "enabled"))
+                return COLOUR_GREEN;
+        if (streq(state, "enabling") || streq(state, "disabling"))
+                return COLOUR_YELLOW;
+
+        return streq(state, "loaded") ? COLOUR_NORMAL : COLOUR_GREY;
+}
+
+static void add_row(const Ctl *c, Table *t, json_object *p) {
+        const char *state = json_string(p, "state"), *problem = json_string(p, "problem"),
+                   *kind = json_string(p, "kind"), *vendor = json_string(p, "vendor"),
+                   *stream = json_string(p, "stream");
+        _cleanup_free_ char *fixes = json_join(json_array(p, "fixes"), " ");
+        bool on = !streq(state, "available") && !streq(state, "loaded");
+
+        table_cell(t, *problem ? COLOUR_RED : state_colour(state),
+                   terminal_glyph(&c->terminal, *problem ? GLYPH_CROSS
+                                                : on     ? GLYPH_DOT
+                                                         : GLYPH_CIRCLE));
+        table_cell(t, on ? COLOUR_BOLD : COLOUR_NORMAL, json_string(p, "name"));
+        table_cellf(t, COLOUR_NORMAL, "%s%s%s", vendor, *vendor ? "/" : "", stream);
+        if (json_has(p, "level") && !streq(kind, "foreign"))
+                table_cellf(t, COLOUR_NORMAL, "%" PRIu64, json_u64(p, "level"));
+        else
+                table_cell(t, COLOUR_GREY, terminal_glyph(&c->terminal, GLYPH_NONE));
+        table_cell(t, state_colour(state), state);
+        table_cell(t, streq(kind, "foreign") ? COLOUR_YELLOW : COLOUR_NORMAL, kind);
+        table_cell(t, COLOUR_NORMAL, fixes);
+        table_cell(t, COLOUR_NORMAL, json_string(p, "summary"));
+        if (*problem)
+                table_note(t, COLOUR_RED, problem);
+}
+
+int verb_list(Ctl *c, int n, char **words) {
+        static const Column columns[] = {
+                { .title = "" },
+                { .title = "PATCH", .shrink = true, .min = 12 },
+                { .title = "STREAM", .shrink = true, .min = 8 },
+                { .title = "LEVEL", .right = true },
+                { .title = "STATE" },
+                { .title = "KIND" },
+                { .title = "FIXES", .shrink = true, .min = 8, .hide_empty = true },
+                { .title = "SUMMARY", .shrink = true, .min = 8, .hide_empty = true },
+        };
+        _cleanup_(table_freep) Table *t = NULL;
+        _cleanup_json_ json_object *patches = NULL;
+        int r;
+
+        r = ctl_bus_get(c, "ListPatches", NULL, "list patches", &patches);
+        if (r != EXIT_DONE)
+                return r;
+        if (ctl_json(c))
+                return ctl_print_json(c, patches);
+
+        t = table_new(&c->terminal, columns, ELEMENTSOF(columns));
+        for (size_t i = 0; i < json_length(patches); i++)
+                add_row(c, t, json_item(patches, i));
+
+        if (json_length(patches) > 0 && table_print(t, !c->args.no_legend) < 0)
+                return ctl_oom(c);
+        if (!c->args.no_legend)
+                printf("%s%zu patches listed.\n", json_length(patches) > 0 ? "\n" : "",
+                       json_length(patches));
+
+        return EXIT_DONE;
+}
