@@ -22,6 +22,8 @@
 
 /* PATCH: candidate, manifest, entry of a stack. */
 int patch_parse(const char *text, size_t size, Patch **ret, PolicyError *error);
+/* The same as a manifest beside a plain patch's module (NAME.klp.json): the kind is plain, nothing about how it runs. */
+int manifest_parse(const char *text, size_t size, Patch **ret, PolicyError *error);
 int inventory_parse(const char *text, size_t size, Inventory **ret, PolicyError *error);
 int policy_parse(const char *text, size_t size, Policy **ret, PolicyError *error);
 /* A result as plan_to_json() writes it (from the daemon, from a batch), to show it. Steps, functions, fixes included. */

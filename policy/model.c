@@ -170,7 +170,7 @@ int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, con
         _cleanup_free_ char *copy = NULL;
         int r;
 
-        if ((flags & ~PATCH_STATE_FLAGS_ALL) != 0 || (name && !patch_name_is_valid(name)))
+        if ((flags & ~PATCH_STATE_FLAGS_ALL) != 0 || (name && (!text_is_valid(name) || strlen(name) > PATCH_NAME_MAX)))
                 return -EINVAL;
         if (p->n_states >= PATCH_STATES_MAX)
                 return -E2BIG;

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The result format of klpctl-plan (klpctl(1)): a Plan as JSON, and back for those who show what the daemon planned. What
+ * is read back lies in the new plan's arena; its candidate and intermediate are patches that have a name and nothing else.
+ */
+#include "policy/arena.h"
+#include "policy/json-model.h"
+
+/* --- writing --- */
+
+static const char *const changes[_PLAN_CHANGE_MAX] = {
+        [PLAN_GAINED] = "gained",
+        [PLAN_LOST] = "lost",
+        [PLAN_CHANGED_HANDS] = "changed-hands",
+};
+
+static struct json_object *violation_to_json(const Violation *v) {
+        struct json_object *obj = json_object_new_object();
+        const struct {
+                const char *key, *value;
+        } strings[] = {
+                { "patch", v->patch }, { "function", v->function }, { "have", v->have },
+                { "want", v->want },   { "message", v->message },   { "remedy", v->remedy },
+        };
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "rule", rule_to_string(v->rule));
+        if (r >= 0)
+                r = json_add_string(obj, "mode", rule_mode_to_string(v->mode));
+        if (r >= 0 && v->has_state)
+                r = json_add(obj, "state", json_object_new_uint64(v->state));
+        if (r >= 0)
+                r = json_add_string(obj, "state_name", v->state_name);
+        for (unsigned i = 0; r >= 0 && i < ELEMENTSOF(strings); i++)
+                r = json_add_string(obj, strings[i].key, strings[i].value);
+        return json_finish(obj, r);
+}
+
+static int add_version(struct json_object *obj, const char *key, bool there, uint32_t version) {
+        if (there)
+                return json_add(obj, key, json_object_new_uint64(version));
+        return json_object_object_add(obj, key, NULL) < 0 ? -ENOMEM : 0;
+}
+
+static struct json_object *state_to_json(const PlanState *s) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add(obj, "id", json_object_new_uint64(s->id));
+        if (r >= 0)
+                r = json_add_string(obj, "name", s->name);
+        if (r >= 0)
+                r = json_add_string(obj, "fate", klp_diff_fate_name(s->fate));
+        if (r >= 0)
+                r = add_version(obj, "from", s->has_from, s->from);
+        if (r >= 0)
+                r = add_version(obj, "to", s->has_to, s->to);
+        if (r >= 0)
+                r = json_add_string(obj, "from_patch", s->from_patch);
+        if (r >= 0)
+                r = json_add_string(obj, "to_patch", s->to_patch);
+        return json_finish(obj, r);
+}
+
+static struct json_object *callback_to_json(const PlanCallback *c) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "patch", c->patch);
+        if (r >= 0)
+                r = json_add(obj, "state", json_object_new_uint64(c->state));
+        if (r >= 0)
+                r = json_add_string(obj, "callback", klp_diff_callback_name(c->callback));
+        if (r >= 0)
+                r = json_add_string(obj, "when", plan_callback_when(c->callback));
+        return json_finish(obj, r);
+}
+
+static struct json_object *function_to_json(const PlanFunction *f) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "object", f->object);
+        if (r >= 0)
+                r = json_add_string(obj, "function", f->function);
+        if (r >= 0)
+                r = json_add(obj, "sympos", json_object_new_uint64(f->sympos));
+        if (r >= 0)
+                r = json_add_string(obj, "change", changes[f->change]);
+        if (r >= 0)
+                r = json_add_string(obj, "from_patch", f->from_patch);
+        if (r >= 0)
+                r = json_add_string(obj, "to_patch", f->to_patch);
+        return json_finish(obj, r);
+}
+
+static struct json_object *fix_to_json(const PlanFix *f) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "fix", f->fix);
+        if (r >= 0)
+                r = json_add_string(obj, "change", changes[f->change]);
+        return json_finish(obj, r);
+}
+
+static struct json_object *step_to_json(const PlanStep *s) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "step", plan_step_to_string(s->kind));
+        if (r >= 0)
+                r = json_add_string(obj, "patch", s->patch);
+        return json_finish(obj, r);
+}
+
+/* Adds an array of n elements, each made by to_json from its element; a macro, since the types differ. */
+#define ADD_ARRAY(obj, key, array, n, to_json)                          \
+        ({                                                              \
+                struct json_object *_a = json_object_new_array();       \
+                int _r = json_add(obj, key, _a);                        \
+                for (size_t _i = 0; _r >= 0 && _i < (n); _i++)          \
+                        _r = json_append(_a, to_json(&(array)[_i]));    \
+                _r;                                                     \
+        })
+
+struct json_object *plan_to_json(const Plan *p) {
+        struct json_object *obj = json_object_new_object();
+        int r;
+
+        if (!obj)
+                return NULL;
+        r = json_add_string(obj, "verdict", verdict_to_string(p->verdict));
+        if (r >= 0)
+                r = json_add_string(obj, "request", request_kind_to_string(p->request));
+        if (r >= 0 && p->candidate)
+                r = json_add_string(obj, "patch", p->candidate->name);
+        if (r >= 0 && p->intermediate)
+                r = json_add_string(obj, "intermediate", p->intermediate->name);
+        if (r >= 0)
+                r = json_add(obj, "generation", json_object_new_uint64(p->generation));
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "violations", p->violations, p->n_violations, violation_to_json);
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "states", p->states, p->n_states, state_to_json);
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "callbacks", p->callbacks, p->n_callbacks, callback_to_json);
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "functions", p->functions, p->n_functions, function_to_json);
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "fixes", p->fixes, p->n_fixes, fix_to_json);
+        if (r >= 0)
+                r = ADD_ARRAY(obj, "steps", p->steps, p->n_steps, step_to_json);
+        if (r >= 0)
+                r = json_add(obj, "reversible", json_object_new_boolean(p->reversible));
+        return json_finish(obj, r);
+}
+
+/* --- reading --- */
+
+/* Elements are read into one of these, then copied: fields of all of them. */
+typedef struct Element {
+        const char *rule, *mode, *state_name, *patch, *function, *have, *want, *message, *remedy;
+        const char *name, *fate, *from_patch, *to_patch, *callback, *when, *object, *change, *fix, *step;
+        uint64_t id;
+        bool has_id, has_from, has_to;
+        uint32_t from, to, sympos;
+} Element;
+
+/* Strings of an element are json-c's until the element is copied. */
+static int read_borrowed(JsonReader *r, struct json_object *value, void *target) {
+        return json_read_string_value(r, value, target);
+}
+
+static int read_id(JsonReader *r, struct json_object *value, void *target) {
+        Element *e = target;
+
+        e->has_id = true;
+        return json_read_u64(r, value, &e->id);
+}
+
+static int read_from(JsonReader *r, struct json_object *value, void *target) {
+        Element *e = target;
+
+        e->has_from = value;
+        return value ? json_read_u32(r, value, &e->from) : 0;
+}
+
+static int read_to(JsonReader *r, struct json_object *value, void *target) {
+        Element *e = target;
+
+        e->has_to = value;
+        return value ? json_read_u32(r, value, &e->to) : 0;
+}
+
+#define TEXT_FIELD(key, field, required) { key, read_borrowed, offsetof(Element, field), required }
+
+/* NULL stays NULL; an allocation that fails is remembered by the arena. */
+static const char *keep(Plan *p, const char *s) {
+        return s ? arena_strdup(p->arena, s) : NULL;
+}
+
+static int index_of(const char *s, const char *(*to_string)(unsigned i), unsigned first, unsigned n) {
+        for (unsigned i = first; i < n; i++)
+                if (streq(to_string(i), s))
+                        return (int) i;
+        return -EINVAL;
+}
+
+static const char *fate_at(unsigned i) {
+        return klp_diff_fate_name((enum klp_diff_fate) i);
+}
+
+static const char *callback_at(unsigned i) {
+        return klp_diff_callback_name((enum klp_diff_callback) i);
+}
+
+static const char *change_at(unsigned i) {
+        return changes[i];
+}
+
+static int read_violation(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = {
+                TEXT_FIELD("rule", rule, true),         TEXT_FIELD("mode", mode, true),
+                { "state", read_id, 0, false },         TEXT_FIELD("state_name", state_name, false),
+                TEXT_FIELD("patch", patch, false),      TEXT_FIELD("function", function, false),
+                TEXT_FIELD("have", have, false),        TEXT_FIELD("want", want, false),
+                TEXT_FIELD("message", message, false),  TEXT_FIELD("remedy", remedy, false),
+        };
+        Element e = {};
+        Plan *p = target;
+        RuleMode mode;
+        Rule rule;
+        int q;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        rule = streq(e.rule, "no-path") ? RULE_NO_PATH : rule_from_string(e.rule);
+        mode = rule_mode_from_string(e.mode);
+        if (rule < 0 || mode <= RULE_OFF)
+                return json_reader_fail(r, -EBADMSG, "no such rule or mode");
+        p->violations[p->n_violations++] = (Violation) {
+                .rule = rule, .mode = mode, .has_state = e.has_id, .state = e.id, .state_name = keep(p, e.state_name),
+                .patch = keep(p, e.patch), .function = keep(p, e.function), .have = keep(p, e.have),
+                .want = keep(p, e.want), .message = keep(p, e.message), .remedy = keep(p, e.remedy),
+        };
+        return 0;
+}
+
+static int read_state(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = {
+                { "id", read_id, 0, true },
+                TEXT_FIELD("name", name, false),
+                TEXT_FIELD("fate", fate, true),
+                { "from", read_from, 0, false },
+                { "to", read_to, 0, false },
+                TEXT_FIELD("from_patch", from_patch, false),
+                TEXT_FIELD("to_patch", to_patch, false),
+        };
+        Element e = {};
+        Plan *p = target;
+        int q, fate;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        fate = index_of(e.fate, fate_at, KLP_DIFF_INTRODUCE, KLP_DIFF_REMOVE + 1);
+        if (fate < 0)
+                return json_reader_fail(r, -EBADMSG, "no such fate");
+        p->states[p->n_states++] = (PlanState) {
+                .id = e.id, .name = keep(p, e.name), .fate = (enum klp_diff_fate) fate, .has_from = e.has_from,
+                .has_to = e.has_to, .from = e.from, .to = e.to, .from_patch = keep(p, e.from_patch),
+                .to_patch = keep(p, e.to_patch),
+        };
+        return 0;
+}
+
+static int read_callback(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = {
+                TEXT_FIELD("patch", patch, true),
+                { "state", read_id, 0, true },
+                TEXT_FIELD("callback", callback, true),
+                TEXT_FIELD("when", when, false),
+        };
+        Element e = {};
+        Plan *p = target;
+        int q, callback;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        callback = index_of(e.callback, callback_at, KLP_DIFF_PRE_PATCH, KLP_DIFF_CANCEL_TAKEOVER + 1);
+        if (callback < 0)
+                return json_reader_fail(r, -EBADMSG, "no such callback");
+        p->callbacks[p->n_callbacks++] = (PlanCallback) {
+                .patch = keep(p, e.patch), .state = e.id, .callback = (enum klp_diff_callback) callback,
+        };
+        return 0;
+}
+
+static int read_function(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = {
+                TEXT_FIELD("object", object, true),
+                TEXT_FIELD("function", function, true),
+                { "sympos", json_read_u32, offsetof(Element, sympos), false },
+                TEXT_FIELD("change", change, true),
+                TEXT_FIELD("from_patch", from_patch, false),
+                TEXT_FIELD("to_patch", to_patch, false),
+        };
+        Element e = {};
+        Plan *p = target;
+        int q, change;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        change = index_of(e.change, change_at, 0, _PLAN_CHANGE_MAX);
+        if (change < 0)
+                return json_reader_fail(r, -EBADMSG, "no such change");
+        p->functions[p->n_functions++] = (PlanFunction) {
+                .change = (PlanChange) change, .object = keep(p, e.object), .function = keep(p, e.function),
+                .sympos = e.sympos, .from_patch = keep(p, e.from_patch), .to_patch = keep(p, e.to_patch),
+        };
+        return 0;
+}
+
+static int read_fix(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = { TEXT_FIELD("fix", fix, true), TEXT_FIELD("change", change, true) };
+        Element e = {};
+        Plan *p = target;
+        int q, change;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        change = index_of(e.change, change_at, 0, PLAN_CHANGED_HANDS);
+        if (change < 0)
+                return json_reader_fail(r, -EBADMSG, "no such change");
+        p->fixes[p->n_fixes++] = (PlanFix) { .change = (PlanChange) change, .fix = keep(p, e.fix) };
+        return 0;
+}
+
+static int read_step(JsonReader *r, struct json_object *value, void *target) {
+        static const JsonField fields[] = { TEXT_FIELD("step", step, true), TEXT_FIELD("patch", patch, false) };
+        Element e = {};
+        PlanStepKind kind;
+        Plan *p = target;
+        int q;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), &e);
+        if (q < 0)
+                return q;
+        kind = plan_step_from_string(e.step);
+        if (kind < 0)
+                return json_reader_fail(r, -EBADMSG, "no such step");
+        p->steps[p->n_steps++] = (PlanStep) { .kind = kind, .patch = keep(p, e.patch) };
+        return 0;
+}
+
+/* Room for all elements first: json_read_array() then appends. */
+#define READ_ARRAY(name, field)                                                                                 \
+        static int read_##field(JsonReader *r, struct json_object *value, void *target) {                       \
+                Plan *p = target;                                                                               \
+                size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;   \
+                                                                                                                \
+                p->field = arena_alloc(p->arena, n, sizeof(*p->field));                                         \
+                if (!p->field)                                                                                  \
+                        return -ENOMEM;                                                                         \
+                return json_read_array(r, value, n, read_##name, target);                                       \
+        }                                                                                                       \
+        struct read_##field##_needs_semicolon
+
+READ_ARRAY(violation, violations);
+READ_ARRAY(state, states);
+READ_ARRAY(callback, callbacks);
+READ_ARRAY(function, functions);
+READ_ARRAY(fix, fixes);
+READ_ARRAY(step, steps);
+
+static int read_verdict(JsonReader *r, struct json_object *value, void *target) {
+        Verdict verdict;
+        const char *s;
+        int q;
+
+        q = json_read_string_value(r, value, &s);
+        if (q < 0)
+                return q;
+        verdict = verdict_from_string(s);
+        if (verdict < 0)
+                return json_reader_fail(r, -EBADMSG, "no such verdict");
+        *(Verdict *) target = verdict;
+        return 0;
+}
+
+static int read_request(JsonReader *r, struct json_object *value, void *target) {
+        RequestKind kind;
+        const char *s;
+        int q;
+
+        q = json_read_string_value(r, value, &s);
+        if (q < 0)
+                return q;
+        kind = request_kind_from_string(s);
+        if (kind < 0)
+                return json_reader_fail(r, -EBADMSG, "no such request");
+        *(RequestKind *) target = kind;
+        return 0;
+}
+
+/* A patch of which only the name is known; held in plan->patches. */
+static int read_named_patch(JsonReader *r, struct json_object *value, Patch **field, Plan *p) {
+        Patch *patch;
+        const char *s;
+        int q;
+
+        q = json_read_string_value(r, value, &s);
+        if (q < 0)
+                return q;
+        q = patch_new(s, &patch);
+        if (q == -EINVAL)
+                return json_reader_fail(r, -EBADMSG, "not the name of a patch");
+        if (q < 0)
+                return q;
+        p->patches[p->n_patches++] = patch;
+        *field = patch;
+        return 0;
+}
+
+static int read_candidate(JsonReader *r, struct json_object *value, void *target) {
+        Plan *p = target;
+
+        return read_named_patch(r, value, &p->candidate, p);
+}
+
+static int read_intermediate(JsonReader *r, struct json_object *value, void *target) {
+        Plan *p = target;
+
+        return read_named_patch(r, value, &p->intermediate, p);
+}
+
+static const JsonField plan_fields[] = {
+        { "verdict", read_verdict, offsetof(Plan, verdict), true },
+        { "request", read_request, offsetof(Plan, request), false },
+        { "patch", read_candidate, 0, false },
+        { "intermediate", read_intermediate, 0, false },
+        { "generation", json_read_u64, offsetof(Plan, generation), false },
+        { "violations", read_violations, 0, false },
+        { "states", read_states, 0, false },
+        { "callbacks", read_callbacks, 0, false },
+        { "functions", read_functions, 0, false },
+        { "fixes", read_fixes, 0, false },
+        { "steps", read_steps, 0, false },
+        { "reversible", json_read_bool, offsetof(Plan, reversible), false },
+};
+
+int plan_parse(const char *text, size_t size, Plan **ret, PolicyError *error) {
+        _cleanup_plan_free_ Plan *p = NULL;
+        JsonReader r;
+        int q;
+
+        q = plan_new(&p);
+        if (q < 0)
+                return policy_error_set(error, q, "out of memory");
+        p->patches = arena_alloc(p->arena, 2, sizeof(*p->patches));
+        if (!p->patches)
+                return policy_error_set(error, -ENOMEM, "out of memory");
+        q = json_reader_init(&r, text, size, error);
+        if (q < 0)
+                return q;
+        q = json_read_object(&r, r.root, plan_fields, ELEMENTSOF(plan_fields), p);
+        json_reader_done(&r);
+        if (q >= 0 && arena_failed(p->arena))
+                q = -ENOMEM;
+        if (q == -ENOMEM)
+                return policy_error_set(error, q, "out of memory");
+        if (q < 0)
+                return q;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
