@@ -11,6 +11,7 @@
  *
  * Callbacks come from the event loop, never from inside a call here; exactly one per request that was accepted, also at
  * helper_client_free() (-ECANCELED; the only ones that come from inside). The strings are the callback's for its duration.
+ * A callback may make new requests, but not free the client.
  *
  * Errors in callbacks: what the kernel said (helper.c lists them by operation), -ETIMEDOUT, -EBUSY (hung),
  * -ECONNRESET (the helper died on it), -ENOENT/-ECONNREFUSED (no helper socket), -EACCES (it doesn't take us for klpd),

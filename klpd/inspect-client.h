@@ -15,6 +15,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "klpd/sealed-memfd.h"
 #include "policy/model.h"
 
 typedef struct InspectRequest InspectRequest;
@@ -38,9 +39,3 @@ int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t t
 InspectRequest *inspect_request_free(InspectRequest *r); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(InspectRequest *, inspect_request_free);
 #define _cleanup_inspect_request_free_ _cleanup_(inspect_request_freep)
-
-/* Reads a regular file (or memfd, pipe) once, from its present offset, into a new sealed memfd: what everything else
- * works on. -EFBIG over max bytes, -ENODATA nothing in it, -EISDIR, -EINVAL not a file. Blocking: files only. */
-int sealed_memfd_new_from_fd(int fd, size_t max, const char *name, int *ret);
-/* 0 if fd is a memfd that has all seals, else -EPERM. */
-int sealed_memfd_check(int fd);
