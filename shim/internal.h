@@ -46,7 +46,6 @@
 #define KLP_SHIM_MAX_FUNCS		65536
 #define KLP_SHIM_MAX_OBJECTS		256
 #define KLP_SHIM_MAX_SHADOW_SIZE	65536
-#define KLP_SHIM_MAX_SUMMARY		256
 #define KLP_SHIM_MAX_STACK		128	/* patches with states at one time */
 #define KLP_SHIM_MAX_PLAIN_STATES	1024	/* of all plain patches together */
 

@@ -49,6 +49,9 @@
 
 #include "klp_shim_abi.h"
 
+/* Longest summary of a patch, with the NUL. */
+#define KLP_SHIM_SUMMARY_LEN	256
+
 struct klp_shim_id;
 struct klp_shim_reg;
 
@@ -200,8 +203,12 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 		__VA_ARGS__						\
 	},
 #define KLP_SHIM_STATE_INFO(ident, id, version, flags, name, ...)	\
-	MODULE_INFO(klp_state, __stringify(id) ":" __stringify(version) ":"	\
-		    __stringify(KLP_SHIM_FLAGS_##flags) ":" name);
+	"klp_state=" __stringify(id) ":" __stringify(version) ":"	\
+	__stringify(KLP_SHIM_FLAGS_##flags) ":" name "\0"
+
+/* Entries of .modinfo in one array: the compiler would turn the order of several round. */
+#define KLP_SHIM_INFO_LIST(ident)					\
+	static const char ident[] __used __section(".modinfo") __aligned(1)
 
 /*
  * LIST is STATE(identifier, id, version, FLAGS, "name", further members...):
@@ -216,12 +223,12 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 #define KLP_SHIM_FUNC_ENTRY(object, function, sympos, replacement)	\
 	{ .old_name = __stringify(function), .old_sympos = sympos, .new_func = replacement },
 #define KLP_SHIM_FUNC_INFO(object, function, sympos, replacement)	\
-	MODULE_INFO(klp_func, __stringify(object) ":" __stringify(function) ","	\
-		    __stringify(sympos));
+	"klp_func=" __stringify(object) ":" __stringify(function) "," __stringify(sympos) "\0"
 
 /* LIST(FUNC, o) is FUNC(o, function, sympos, replacement) for each function of the object. */
 #define KLP_SHIM_OBJECT(object, LIST)					\
-	LIST(KLP_SHIM_FUNC_INFO, object)				\
+	KLP_SHIM_INFO_LIST(klp_shim_func_info_##object) =		\
+		LIST(KLP_SHIM_FUNC_INFO, object) "";			\
 	static struct klp_func klp_shim_funcs_##object[] = {		\
 		LIST(KLP_SHIM_FUNC_ENTRY, object)			\
 		{ }							\
@@ -246,7 +253,7 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 #define KLP_SHIM_SEVERITY(word)		MODULE_INFO(klp_severity, word)
 #define KLP_SHIM_SUMMARY(text)						\
 	MODULE_INFO(klp_summary, text);					\
-	static const char *klp_shim_summary = text
+	static const char klp_shim_summary[KLP_SHIM_SUMMARY_LEN] = text
 
 /*
  * The tables and .modinfo of the patch, as klp_shim_this_patch; for authors
@@ -259,8 +266,8 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 	MODULE_INFO(klp_stream, stream_);				\
 	MODULE_INFO(klp_level, __stringify(level_));			\
 	MODULE_INFO(klp_cumulative, KLP_SHIM_TEXT_##kind);		\
-	STATES(KLP_SHIM_STATE_INFO)					\
-	static const char *klp_shim_summary;				\
+	KLP_SHIM_INFO_LIST(klp_shim_state_info) = STATES(KLP_SHIM_STATE_INFO) "";	\
+	static const char klp_shim_summary[KLP_SHIM_SUMMARY_LEN];	\
 	static struct klp_object klp_shim_objs[] = { __VA_ARGS__, { } };	\
 	static struct klp_shim_state klp_shim_states[] = {		\
 		STATES(KLP_SHIM_STATE_ENTRY)				\
@@ -272,6 +279,7 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 		.stream = stream_,					\
 		.level = level_,					\
 		.cumulative = KLP_SHIM_IS_##kind,			\
+		.summary = klp_shim_summary,				\
 		.objs = klp_shim_objs,					\
 		.states = klp_shim_states,				\
 	}
@@ -281,7 +289,6 @@ static inline void *klp_shim_shadow_get(const struct klp_shim_state *state, void
 	KLP_SHIM_DEFINE_PATCH(vendor, stream, level, kind, STATES, __VA_ARGS__);	\
 	static int __init klp_shim_patch_init(void)			\
 	{								\
-		klp_shim_this_patch.summary = klp_shim_summary;		\
 		return klp_shim_register_patch(&klp_shim_this_patch);	\
 	}								\
 	module_init(klp_shim_patch_init);				\

@@ -242,7 +242,7 @@ static int check_patch(const struct klp_shim_patch *patch, struct klp_shim_reg *
 		return -EINVAL;
 	}
 	if (!name_is_valid(patch->vendor, false) || !name_is_valid(patch->stream, false) ||
-	    (patch->summary && strlen(patch->summary) >= KLP_SHIM_MAX_SUMMARY)) {
+	    (patch->summary && strlen(patch->summary) >= KLP_SHIM_SUMMARY_LEN)) {
 		pr_err("%s: bad vendor, stream or summary\n", patch->mod->name);
 		return -EINVAL;
 	}

@@ -27,10 +27,10 @@ KLP_SHIM_DECLARE_STATES(STATES);
 #define VMLINUX(FUNC, o)						\
 	FUNC(o, ip_options_get, 0, klp_ip_options_get)			\
 	FUNC(o, pipe_fasync, 0, klp_pipe_fasync)			\
-	FUNC(o, ucs2_strnlen, 0, klp_ucs2_strnlen)
+	FUNC(o, __x64_sys_settimeofday, 0, klp_x64_sys_settimeofday)
 KLP_SHIM_OBJECT(vmlinux, VMLINUX);
 
-KLP_SHIM_SUMMARY("Level 2, and no read behind the end of UCS-2 strings");
+KLP_SHIM_SUMMARY("Level 2, and settimeofday() refuses 1000000 microseconds");
 KLP_SHIM_SEVERITY("important");
 KLP_SHIM_DEFINE_PATCH("local", "base", 3, CUMULATIVE, STATES, KLP_SHIM_OBJ(vmlinux));
 KLP_DEMO_INIT_EXIT();

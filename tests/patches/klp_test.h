@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * A managed patch for tests whose states and behaviour are module parameters;
+ * klp_test_a, _b ... are this file under several names.  (Real patches have
+ * static tables and the macros of klp_shim.h; see klp_demo_1.c.)
+ *
+ *   states=ID:VERSION:FLAGS,...  flags as in klp_shim_abi.h, takeover and
+ *			shadow members follow them; with `shadow` each pre_patch
+ *			and pre_takeover makes one variable, bound to the entry
+ *   cumulative, level	as in struct klp_shim_patch
+ *   vmlinux, target	patch cmdline_proc_show, the functions of klp_test_target
+ *   fail=ID		pre_patch and pre_takeover of that state return -EIO
+ *   objfail		the per-object pre_patch of vmlinux returns -EIO
+ *   stall=Y		tasks that read /proc/cmdline sleep in the patched function
+ *			until `stall` is N, or they are killed
+ *   quiet		no lines in the kernel log
+ *
+ * Each callback is one line: "klp_trace: PATCH STATE CALLBACK", of takeover
+ * callbacks with " from VERSION data N"; destructors are counted in parameter
+ * `destroyed`.
+ *
+ * Locking: callbacks are serialised by the core; parameters are read once.
+ */
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+#include "klp_shim.h"
+
+#define MAX_STATES	16
+
+static char *states = "";
+module_param(states, charp, 0444);
+static bool cumulative;
+module_param(cumulative, bool, 0444);
+static uint level;
+module_param(level, uint, 0444);
+static bool vmlinux = true;
+module_param(vmlinux, bool, 0444);
+static bool target;
+module_param(target, bool, 0444);
+static ulong fail;
+module_param(fail, ulong, 0644);
+static bool objfail;
+module_param(objfail, bool, 0644);
+static bool objtrace;
+module_param(objtrace, bool, 0644);
+static bool quiet;
+module_param(quiet, bool, 0644);
+static uint destroyed;
+module_param(destroyed, uint, 0444);
+static char *vendor = "test";
+module_param(vendor, charp, 0444);
+
+static bool stall;
+static DECLARE_WAIT_QUEUE_HEAD(stalled);
+
+static int stall_set(const char *val, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(val, kp);
+
+	wake_up_all(&stalled);
+	return ret;
+}
+
+static const struct kernel_param_ops stall_ops = { .set = stall_set, .get = param_get_bool };
+module_param_cb(stall, &stall_ops, &stall, 0644);
+
+static struct klp_shim_state table[MAX_STATES + 1];
+
+#define klp_trace(fmt, ...)							\
+	do {								\
+		if (!READ_ONCE(quiet))				\
+			pr_info("klp_trace: %s " fmt "\n", THIS_MODULE->name, ##__VA_ARGS__); \
+	} while (0)
+
+static void destroy(void *obj, void *shadow_data)
+{
+	destroyed++;
+}
+
+static int make_shadow(struct klp_shim_state *state)
+{
+	if (!(state->flags & KLP_SHIM_STATE_SHADOW))
+		return 0;
+	return klp_shim_shadow_get_or_alloc(state, state, GFP_KERNEL, NULL, NULL) ? 0 : -ENOMEM;
+}
+
+static int pre_patch(struct klp_shim_state *state)
+{
+	int ret;
+
+	klp_trace("%llu pre_patch", state->id);
+	ret = make_shadow(state);
+	if (ret)
+		return ret;
+	state->data = (void *)(unsigned long)state->id;
+	return READ_ONCE(fail) == state->id ? -EIO : 0;
+}
+
+static void post_patch(struct klp_shim_state *state)
+{
+	klp_trace("%llu post_patch", state->id);
+}
+
+static void pre_unpatch(struct klp_shim_state *state)
+{
+	klp_trace("%llu pre_unpatch", state->id);
+}
+
+static void post_unpatch(struct klp_shim_state *state)
+{
+	klp_trace("%llu post_unpatch", state->id);
+}
+
+static int pre_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
+{
+	struct klp_shim_prev_state again = { };
+
+	klp_trace("%llu pre_takeover from %u data %lu", state->id, prev->version,
+	      (unsigned long)prev->data);
+	/* The interface for ported patches says the same. */
+	if (klp_shim_get_prev_state(state->id, &again) || again.version != prev->version ||
+	    state->data != prev->data)
+		klp_trace("%llu BUG: prev state differs", state->id);
+	if (READ_ONCE(fail) == state->id)
+		return -EIO;
+	return make_shadow(state);
+}
+
+static void post_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
+{
+	klp_trace("%llu post_takeover from %u data %lu", state->id, prev->version,
+	      (unsigned long)prev->data);
+}
+
+static void cancel_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
+{
+	klp_shim_shadow_free(state, state);
+	klp_trace("%llu cancel_takeover from %u data %lu", state->id, prev->version,
+	      (unsigned long)prev->data);
+}
+
+static int obj_pre_patch(struct klp_object *obj)
+{
+	if (objtrace)
+		klp_trace("%s obj_pre_patch", obj->name ?: "vmlinux");
+	return READ_ONCE(objfail) ? -EIO : 0;
+}
+
+static void obj_post_patch(struct klp_object *obj)
+{
+	if (objtrace)
+		klp_trace("%s obj_post_patch", obj->name ?: "vmlinux");
+}
+
+static void obj_pre_unpatch(struct klp_object *obj)
+{
+	if (objtrace)
+		klp_trace("%s obj_pre_unpatch", obj->name ?: "vmlinux");
+}
+
+static void obj_post_unpatch(struct klp_object *obj)
+{
+	if (objtrace)
+		klp_trace("%s obj_post_unpatch", obj->name ?: "vmlinux");
+}
+
+static noinline int klp_cmdline_proc_show(struct seq_file *m, void *v)
+{
+	if (READ_ONCE(stall) && wait_event_killable(stalled, !READ_ONCE(stall)))
+		return -EINTR;
+	seq_printf(m, "%s\n", THIS_MODULE->name);
+	return 0;
+}
+
+static noinline int klp_target_value(void)
+{
+	return level;
+}
+
+static struct klp_func vmlinux_funcs[] = {
+	{ .old_name = "cmdline_proc_show", .new_func = klp_cmdline_proc_show },
+	{ }
+};
+
+static struct klp_func target_funcs[] = {
+	{ .old_name = "klp_test_target_value", .new_func = klp_target_value },
+	{ .old_name = "klp_test_target_sleep", .new_func = klp_target_value },
+	{ }
+};
+
+static struct klp_object objs[3];
+
+static struct klp_shim_patch patch = {
+	.mod = THIS_MODULE,
+	.stream = "base",
+	.summary = "A patch for tests",
+	.objs = objs,
+	.states = table,
+};
+
+static void add_object(struct klp_object *obj, const char *name, struct klp_func *funcs)
+{
+	obj->name = name;
+	obj->funcs = funcs;
+	obj->callbacks.pre_patch = obj_pre_patch;
+	obj->callbacks.post_patch = obj_post_patch;
+	obj->callbacks.pre_unpatch = obj_pre_unpatch;
+	obj->callbacks.post_unpatch = obj_post_unpatch;
+}
+
+static int parse_states(void)
+{
+	const char *p = states;
+	int i, n = 0;
+
+	for (i = 0; *p; i++, p += n) {
+		struct klp_shim_state *state = &table[i];
+
+		if (i >= MAX_STATES ||
+		    sscanf(p, "%llu:%u:%u%n", &state->id, &state->version, &state->flags, &n) != 3)
+			return -EINVAL;
+		if (p[n] == ',')
+			n++;
+		state->name = "test";
+		state->pre_patch = pre_patch;
+		state->post_patch = post_patch;
+		state->pre_unpatch = pre_unpatch;
+		state->post_unpatch = post_unpatch;
+		if (state->flags & KLP_SHIM_STATE_TAKEOVER) {
+			state->pre_takeover = pre_takeover;
+			state->post_takeover = post_takeover;
+			state->cancel_takeover = cancel_takeover;
+		}
+		if (state->flags & KLP_SHIM_STATE_SHADOW) {
+			state->shadow_size = sizeof(u64);
+			state->shadow_dtor = destroy;
+		}
+	}
+	return 0;
+}
+
+static int __init klp_test_init(void)
+{
+	struct klp_object *next = objs;
+	int ret = parse_states();
+
+	if (ret)
+		return ret;
+	patch.vendor = vendor;
+	patch.level = level;
+	patch.cumulative = cumulative;
+	if (vmlinux)
+		add_object(next++, NULL, vmlinux_funcs);
+	if (target)
+		add_object(next++, "klp_test_target", target_funcs);
+	return klp_shim_register_patch(&patch);
+}
+module_init(klp_test_init);
+
+static void __exit klp_test_exit(void)
+{
+	klp_shim_unregister_patch(&patch);
+}
+module_exit(klp_test_exit);
+
+MODULE_INFO(livepatch, "Y");
+MODULE_DESCRIPTION("klpd: a livepatch for tests, by parameters");
+MODULE_LICENSE("GPL");
