@@ -16,13 +16,13 @@
 #include <linux/fs.h>
 #include <linux/pipe_fs_i.h>
 #include <linux/slab.h>
-#include <linux/ktime.h>
-#include <linux/ptrace.h>
+#include <linux/skbuff.h>
 #include <linux/sockptr.h>
-#include <linux/time.h>
-#include <linux/uaccess.h>
+#include <net/inet_sock.h>
 #include <net/ip.h>
 #include <net/net_namespace.h>
+#include <net/sock.h>
+#include <net/tcp_states.h>
 
 #ifndef KLP_DEMO_REFUSED
 #define KLP_DEMO_REFUSED(net)		do { } while (0)
@@ -84,33 +84,35 @@ static int __maybe_unused klp_pipe_fasync(int fd, struct file *filp, int on)
 	return retval;
 }
 
-/*
- * kernel/time/time.c: microseconds of exactly 1,000,000 are refused.  The
- * symbol is the system call's entry, which has the registers for arguments.
- */
-static long __maybe_unused klp_x64_sys_settimeofday(const struct pt_regs *regs)
+/* net/ipv4/af_inet.c: options that others may still read are freed after a grace period. */
+static void __maybe_unused klp_inet_sock_destruct(struct sock *sk)
 {
-	struct __kernel_old_timeval __user *tv = (void __user *)regs->di;
-	struct timezone __user *tz = (void __user *)regs->si;
-	struct timespec64 new_ts;
-	struct timezone new_tz;
+	struct inet_sock *inet = inet_sk(sk);
 
-	if (tv) {
-		if (get_user(new_ts.tv_sec, &tv->tv_sec) ||
-		    get_user(new_ts.tv_nsec, &tv->tv_usec))
-			return -EFAULT;
+	__skb_queue_purge(&sk->sk_receive_queue);
+	__skb_queue_purge(&sk->sk_error_queue);
 
-		if (new_ts.tv_nsec >= USEC_PER_SEC || new_ts.tv_nsec < 0)
-			return -EINVAL;
+	sk_mem_reclaim_final(sk);
 
-		new_ts.tv_nsec *= NSEC_PER_USEC;
+	if (sk->sk_type == SOCK_STREAM && sk->sk_state != TCP_CLOSE) {
+		pr_err("Attempt to release TCP socket in state %d %p\n",
+		       sk->sk_state, sk);
+		return;
 	}
-	if (tz) {
-		if (copy_from_user(&new_tz, tz, sizeof(*tz)))
-			return -EFAULT;
+	if (!sock_flag(sk, SOCK_DEAD)) {
+		pr_err("Attempt to release alive inet socket %p\n", sk);
+		return;
 	}
 
-	return do_sys_settimeofday64(tv ? &new_ts : NULL, tz ? &new_tz : NULL);
+	WARN_ON_ONCE(atomic_read(&sk->sk_rmem_alloc));
+	WARN_ON_ONCE(refcount_read(&sk->sk_wmem_alloc));
+	WARN_ON_ONCE(sk->sk_wmem_queued);
+	WARN_ON_ONCE(sk_forward_alloc_get(sk));
+
+	kfree_rcu(rcu_dereference_protected(inet->inet_opt, 1), rcu);
+	dst_release(rcu_dereference_protected(sk->sk_dst_cache, 1));
+	dst_release(rcu_dereference_protected(sk->sk_rx_dst, 1));
+	sk_refcnt_debug_dec(sk);
 }
 
 #endif /* KLP_DEMO_H */

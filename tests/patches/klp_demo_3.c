@@ -27,10 +27,10 @@ KLP_SHIM_DECLARE_STATES(STATES);
 #define VMLINUX(FUNC, o)						\
 	FUNC(o, ip_options_get, 0, klp_ip_options_get)			\
 	FUNC(o, pipe_fasync, 0, klp_pipe_fasync)			\
-	FUNC(o, __x64_sys_settimeofday, 0, klp_x64_sys_settimeofday)
+	FUNC(o, inet_sock_destruct, 0, klp_inet_sock_destruct)
 KLP_SHIM_OBJECT(vmlinux, VMLINUX);
 
-KLP_SHIM_SUMMARY("Level 2, and settimeofday() refuses 1000000 microseconds");
+KLP_SHIM_SUMMARY("Level 2, and a socket's options are freed after a grace period");
 KLP_SHIM_SEVERITY("important");
 KLP_SHIM_DEFINE_PATCH("local", "base", 3, CUMULATIVE, STATES, KLP_SHIM_OBJ(vmlinux));
 KLP_DEMO_INIT_EXIT();
