@@ -148,3 +148,36 @@ settled() {
 patch_enabled() {
         [ "$(cat "/sys/kernel/livepatch/$1/enabled" 2>/dev/null)" = 1 ] && settled "$1"
 }
+
+# ---- klpd (systemd guest) ----
+
+# The heading of a step that people read (tests/demo).
+step() {
+        printf '\n\n── %s %s\n\n' "$1" "$2"
+}
+
+# json FILTER COMMAND...: what jq makes of the JSON that COMMAND prints.
+json() {
+        json_filter=$1
+        shift
+        "$@" 2>>"$TMPDIR/json.err" | jq -r "$json_filter"
+}
+
+# enabled_level: the level of local/base that klpd reports
+enabled_patches() {
+        klpctl list --json | jq -r '[.[] | select(.state == "enabled") | .name] | join(" ")'
+}
+
+# state_line ID: "VERSION HOLDER SHADOW-COUNT" of a live state, or nothing
+state_line() {
+        klpctl states --json | jq -r --argjson id "$1" '.[] | select(.id == $id) | "\(.version) \(.holder) \(."shadow-count")"'
+}
+
+# What a refusal may not change: what sysfs, the module list and the live states say.
+kernel_picture() {
+        find /sys/kernel/livepatch -mindepth 1 -maxdepth 3 | sort
+        for picture_file in /sys/kernel/livepatch/*/enabled /sys/kernel/livepatch/*/transition; do
+                [ ! -e "$picture_file" ] || echo "$picture_file $(cat "$picture_file")"
+        done
+        sed 's/ .*//' /proc/modules | sort
+}
