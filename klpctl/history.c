@@ -87,16 +87,16 @@ static int add_field(json_object *record, size_t i, const char *text) {
         json_object *list;
 
         if (fields[i].kind != FIELD_LIST)
-                return json_add(record, fields[i].key, field_value(fields[i].kind, text));
+                return json_set_member(record, fields[i].key, field_value(fields[i].kind, text));
 
         list = json_array(record, fields[i].key);
         if (!list) {
                 list = json_object_new_array();
-                if (json_add(record, fields[i].key, list) < 0)
+                if (json_set_member(record, fields[i].key, list) < 0)
                         return -ENOMEM;
         }
 
-        return json_append(list, field_value(FIELD_LIST, text));
+        return json_array_push(list, field_value(FIELD_LIST, text));
 }
 
 static int add_user(json_object *record) {
@@ -107,7 +107,7 @@ static int add_user(json_object *record) {
                 return 0;
 
         pw = getpwuid((uid_t) uid);
-        return pw ? json_add(record, "user", json_object_new_string(pw->pw_name)) : 0;
+        return pw ? json_set_member(record, "user", json_object_new_string(pw->pw_name)) : 0;
 }
 
 /* The record at the journal's present position. */
@@ -121,7 +121,7 @@ static int read_record(sd_journal *j, json_object **ret) {
         r = sd_journal_get_realtime_usec(j, &usec);
         if (r < 0)
                 return r;
-        if (!record || json_add(record, "time_usec", json_object_new_uint64(usec)) < 0)
+        if (!record || json_set_member(record, "time_usec", json_object_new_uint64(usec)) < 0)
                 return -ENOMEM;
 
         SD_JOURNAL_FOREACH_DATA(j, data, size)
@@ -233,7 +233,7 @@ static int collect(sd_journal *j, const Arguments *a, bool backwards, json_objec
                         continue;
                 }
 
-                if (json_append(list, TAKE_PTR(record)) < 0)
+                if (json_array_push(list, TAKE_PTR(record)) < 0)
                         return -ENOMEM;
                 if (backwards && a->lines > 0 && json_length(list) >= a->lines)
                         return 0;
@@ -248,7 +248,7 @@ static int reverse(json_object **list) {
         if (!out)
                 return -ENOMEM;
         for (size_t i = json_length(*list); i > 0; i--)
-                if (json_append(out, json_object_get(json_item(*list, i - 1))) < 0)
+                if (json_array_push(out, json_object_get(json_item(*list, i - 1))) < 0)
                         return -ENOMEM;
 
         json_object_put(*list);

@@ -235,13 +235,13 @@ static int make_result(Job *j, const char *result, const char *error, const char
                         return r;
         }
 
-        if (json_add(o, "job", json_object_new_int64(j->id)) < 0 ||
-            json_add(o, "result", json_object_new_string(result)) < 0 ||
-            json_add(o, "error", json_object_new_string(error)) < 0 ||
-            json_add(o, "message", json_object_new_string(message)) < 0 ||
-            json_add(o, "duration_usec", json_object_new_uint64(monotonic() - j->start)) < 0)
+        if (json_set_member(o, "job", json_object_new_int64(j->id)) < 0 ||
+            json_set_member(o, "result", json_object_new_string(result)) < 0 ||
+            json_set_member(o, "error", json_object_new_string(error)) < 0 ||
+            json_set_member(o, "message", json_object_new_string(message)) < 0 ||
+            json_set_member(o, "duration_usec", json_object_new_uint64(monotonic() - j->start)) < 0)
                 return -ENOMEM;
-        if (p && json_add(o, "plan", TAKE_PTR(p)) < 0)
+        if (p && json_set_member(o, "plan", TAKE_PTR(p)) < 0)
                 return -ENOMEM;
 
         json_object_put(j->result);
@@ -302,7 +302,9 @@ static int result_status(const char *result, const char *error) {
 
 static void say_done(Job *j, const char *took) {
         const Terminal *t = &j->c->terminal;
-        _cleanup_free_ char *patch = j->patch && *j->patch ? text_printable(t, j->patch) : NULL;
+        const char *name =
+                j->patch && *j->patch ? j->patch : json_string(json_member(j->result, "plan"), "patch");
+        _cleanup_free_ char *patch = *name ? text_printable(t, name) : NULL;
         bool disable = streq_ptr(j->type, "disable");
 
         printf("%s%s%s ", terminal_on(t, COLOUR_GREEN),
@@ -333,11 +335,16 @@ static void say_result(Job *j) {
                           plan ? "" : message);
                 plan_print_violations(j->c, stderr, plan);
         } else if (streq(result, "reversed"))
-                ctl_error(j->c, "%s: reversed after %s, the kernel is as it was%s%s", j->what, took,
-                          *message ? ": " : ".", message);
+                ctl_error(
+                        j->c,
+                        "The request to %s took too long and was reversed after %s; the kernel runs what it "
+                        "ran before.%s%s",
+                        j->what, took, *message ? " " : "", message);
         else if (streq(result, "cancelled"))
-                ctl_error(j->c, "%s: cancelled after %s, the kernel is as it was%s%s", j->what, took,
-                          *message ? ": " : ".", message);
+                ctl_error(
+                        j->c,
+                        "The request to %s was cancelled after %s; the kernel runs what it ran before.%s%s",
+                        j->what, took, *message ? " " : "", message);
         else
                 ctl_error(j->c, "Failed to %s: %s", j->what,
                           *message ? message : json_string(j->result, "error"));

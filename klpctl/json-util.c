@@ -90,7 +90,7 @@ static int read_dictionary(sd_bus_message *m, const char *contents, json_object 
                 r = json_from_message(m, &value);
                 if (r < 0)
                         return r;
-                r = json_add(o, key, TAKE_PTR(value));
+                r = json_set_member(o, key, TAKE_PTR(value));
                 if (r < 0)
                         return r;
                 r = sd_bus_message_exit_container(m);
@@ -117,7 +117,7 @@ static int read_array(sd_bus_message *m, json_object **ret) {
                 r = json_from_message(m, &value);
                 if (r < 0)
                         return r;
-                r = json_append(a, TAKE_PTR(value));
+                r = json_array_push(a, TAKE_PTR(value));
                 if (r < 0)
                         return r;
         }
@@ -227,7 +227,7 @@ char *json_join(json_object *array, const char *separator) {
         return out;
 }
 
-int json_add(json_object *o, const char *key, json_object *value) {
+int json_set_member(json_object *o, const char *key, json_object *value) {
         if (!value || json_object_object_add(o, key, value) < 0) {
                 json_object_put(value);
                 return -ENOMEM;
@@ -236,7 +236,7 @@ int json_add(json_object *o, const char *key, json_object *value) {
         return 0;
 }
 
-int json_append(json_object *array, json_object *value) {
+int json_array_push(json_object *array, json_object *value) {
         if (!value || json_object_array_add(array, value) < 0) {
                 json_object_put(value);
                 return -ENOMEM;

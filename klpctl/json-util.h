@@ -34,5 +34,5 @@ json_object *json_item(json_object *array, size_t i);
 char *json_join(json_object *array, const char *separator);
 
 /* These take ownership of the value, NULL (out of memory) included; they return -ENOMEM then. */
-int json_add(json_object *o, const char *key, json_object *value);
-int json_append(json_object *array, json_object *value);
+int json_set_member(json_object *o, const char *key, json_object *value);
+int json_array_push(json_object *array, json_object *value);

@@ -107,9 +107,9 @@ int ctl_failure(const Ctl *c, int status, const char *error, const char *message
                 return status;
 
         o = json_object_new_object();
-        if (!o || json_add(o, "result", json_object_new_string(results[status])) < 0 ||
-            json_add(o, "error", json_object_new_string(error)) < 0 ||
-            json_add(o, "message", json_object_new_string(message)) < 0)
+        if (!o || json_set_member(o, "result", json_object_new_string(results[status])) < 0 ||
+            json_set_member(o, "error", json_object_new_string(error)) < 0 ||
+            json_set_member(o, "message", json_object_new_string(message)) < 0)
                 return ctl_oom(c);
 
         (void) ctl_print_json(c, o);

@@ -20,7 +20,7 @@ static void label(Ctl *c, FILE *f, const char *name, const char *value) {
                 return;
 
         fprintf(f, "%*s%*s: ", INDENT, "", LABEL, name);
-        text_wrap(&c->terminal, f, text, INDENT + LABEL + 2);
+        text_wrap(&c->terminal, f, COLOUR_NORMAL, text, INDENT + LABEL + 2);
 }
 
 /* "state 7 "tcp-timer", patch klp_demo_3, function vmlinux:f" */
@@ -268,7 +268,7 @@ static int print_steps(Ctl *c, json_object *steps) {
                 return -ENOMEM;
 
         heading(c, "Steps");
-        text_wrap(&c->terminal, stdout, printable, 0);
+        text_wrap(&c->terminal, stdout, COLOUR_NORMAL, printable, 0);
         return 0;
 }
 

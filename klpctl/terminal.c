@@ -212,7 +212,7 @@ char *text_ellipsize(const Terminal *t, const char *s, size_t width) {
         return out;
 }
 
-void text_wrap(const Terminal *t, FILE *f, const char *s, size_t indent) {
+void text_wrap(const Terminal *t, FILE *f, Colour colour, const char *s, size_t indent) {
         size_t room = t->width > indent + 20 ? t->width - indent : 0;
 
         if (t->width > 0 && room == 0)
@@ -235,7 +235,8 @@ void text_wrap(const Terminal *t, FILE *f, const char *s, size_t indent) {
                 size_t end = n;
                 while (end > 0 && s[end - 1] == ' ')
                         end--;
-                fprintf(f, "%.*s\n", (int) end, s);
+                fprintf(f, "%s%.*s%s\n", colour == COLOUR_NORMAL ? "" : terminal_on(t, colour), (int) end, s,
+                        colour == COLOUR_NORMAL ? "" : terminal_off(t));
 
                 s += n;
                 while (*s == ' ')

@@ -64,4 +64,4 @@ char *text_ellipsize(const Terminal *t, const char *s, size_t width);
 
 /* Writes printable text in lines of the terminal's width, each after `indent` blanks (the first one: already
  * there). */
-void text_wrap(const Terminal *t, FILE *f, const char *s, size_t indent);
+void text_wrap(const Terminal *t, FILE *f, Colour colour, const char *s, size_t indent);

@@ -15,9 +15,10 @@ static int name_members(json_object *jobs, json_object **ret) {
                 _cleanup_json_ json_object *o = json_object_new_object();
 
                 for (size_t k = 0; o && k < ELEMENTSOF(names); k++)
-                        if (json_add(o, names[k], json_object_get(json_item(json_item(jobs, i), k))) < 0)
+                        if (json_set_member(o, names[k], json_object_get(json_item(json_item(jobs, i), k))) <
+                            0)
                                 return -ENOMEM;
-                if (json_append(out, TAKE_PTR(o)) < 0)
+                if (json_array_push(out, TAKE_PTR(o)) < 0)
                         return -ENOMEM;
         }
 

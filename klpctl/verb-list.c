@@ -16,7 +16,7 @@ static void add_row(const Ctl *c, Table *t, json_object *p) {
         const char *state = json_string(p, "state"), *problem = json_string(p, "problem"),
                    *kind = json_string(p, "kind"), *vendor = json_string(p, "vendor"),
                    *stream = json_string(p, "stream");
-        _cleanup_free_ char *fixes = json_join(json_array(p, "fixes"), " ");
+        json_object *fixes = json_array(p, "fixes");
         bool on = !streq(state, "available") && !streq(state, "loaded");
 
         table_cell(t, *problem ? COLOUR_RED : state_colour(state),
@@ -31,7 +31,11 @@ static void add_row(const Ctl *c, Table *t, json_object *p) {
                 table_cell(t, COLOUR_GREY, terminal_glyph(&c->terminal, GLYPH_NONE));
         table_cell(t, state_colour(state), state);
         table_cell(t, streq(kind, "foreign") ? COLOUR_YELLOW : COLOUR_NORMAL, kind);
-        table_cell(t, COLOUR_NORMAL, fixes);
+        if (json_length(fixes) > 1)
+                table_cellf(t, COLOUR_NORMAL, "%s +%zu", json_object_get_string(json_item(fixes, 0)),
+                            json_length(fixes) - 1);
+        else
+                table_cell(t, COLOUR_NORMAL, json_object_get_string(json_item(fixes, 0)));
         table_cell(t, COLOUR_NORMAL, json_string(p, "summary"));
         if (*problem)
                 table_note(t, COLOUR_RED, problem);

@@ -57,16 +57,29 @@ static int plan_online(Ctl *c, const PlanWords *words, json_object **ret) {
         return r < 0 ? ctl_bus_error(c, NULL, r, "read klpd's answer") : EXIT_DONE;
 }
 
-static int show(Ctl *c, json_object *plan, const PlanWords *words) {
+/* The planner knows which patch is meant better than the words do. */
+static const char *describe(const Ctl *c, json_object *plan, const PlanWords *words, char *buf,
+                            size_t size) {
         const Arguments *a = &c->args;
+        const char *patch = json_string(plan, "patch");
+
+        if (!*patch)
+                return request_describe(c, words->request, words->target ?: a->patch ?: a->candidate, buf,
+                                        size);
+
+        snprintf(buf, size, "%s %s%s", words->request, streq(words->request, "downgrade") ? "to " : "",
+                 patch);
+        return buf;
+}
+
+static int show(Ctl *c, json_object *plan, const PlanWords *words) {
         char what[160];
         int r;
 
         if (ctl_json(c))
                 r = ctl_print_json(c, plan) == EXIT_DONE ? 0 : -EIO;
         else
-                r = plan_print(c, plan, request_describe(c, words->request, words->target ?: a->patch ?: a->candidate, what,
-                                                         sizeof(what)));
+                r = plan_print(c, plan, describe(c, plan, words, what, sizeof(what)));
 
         return r < 0 ? EXIT_FAILED : plan_status(plan);
 }

@@ -88,13 +88,13 @@ static json_object *rule_to_json(Rule rule) {
         _cleanup_json_ json_object *o = json_object_new_object();
         const char *override = rule_override(rule);
 
-        if (!o || json_add(o, "rule", json_object_new_string(rule_to_string(rule))) < 0 ||
-            json_add(o, "default", json_object_new_string(rule_mode_to_string(rule_default_mode(rule)))) <
-                    0 ||
-            json_add(o, "meaning", json_object_new_string(rule_meaning(rule))) < 0 ||
-            json_add(o, "explanation", json_object_new_string(rule_explanation(rule))) < 0)
+        if (!o || json_set_member(o, "rule", json_object_new_string(rule_to_string(rule))) < 0 ||
+            json_set_member(o, "default",
+                            json_object_new_string(rule_mode_to_string(rule_default_mode(rule)))) < 0 ||
+            json_set_member(o, "meaning", json_object_new_string(rule_meaning(rule))) < 0 ||
+            json_set_member(o, "explanation", json_object_new_string(rule_explanation(rule))) < 0)
                 return NULL;
-        if (override && json_add(o, "override", json_object_new_string(override)) < 0)
+        if (override && json_set_member(o, "override", json_object_new_string(override)) < 0)
                 return NULL;
 
         return TAKE_PTR(o);
@@ -112,9 +112,9 @@ static int explain_one(Ctl *c, Rule rule) {
 
         printf("%s%s%s (by default: %s)\n\nRefuses: ", terminal_on(t, COLOUR_BOLD), rule_to_string(rule),
                terminal_off(t), rule_mode_to_string(rule_default_mode(rule)));
-        text_wrap(t, stdout, rule_meaning(rule), 9);
+        text_wrap(t, stdout, COLOUR_NORMAL, rule_meaning(rule), 9);
         putchar('\n');
-        text_wrap(t, stdout, rule_explanation(rule), 0);
+        text_wrap(t, stdout, COLOUR_NORMAL, rule_explanation(rule), 0);
         if (override)
                 printf("\nA request may lift it: --%s\n", override);
 
@@ -137,7 +137,7 @@ static int verb_policy_explain(Ctl *c, const char *name) {
 
         all = json_object_new_array();
         for (rule = 0; all && rule < _RULE_MAX; rule++)
-                if (json_append(all, rule_to_json(rule)) < 0)
+                if (json_array_push(all, rule_to_json(rule)) < 0)
                         return ctl_oom(c);
 
         return all ? ctl_print_json(c, all) : ctl_oom(c);

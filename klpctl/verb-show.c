@@ -11,7 +11,7 @@ static void line(Ctl *c, const char *name, const char *value) {
                 return;
 
         printf("%12s: ", name);
-        text_wrap(&c->terminal, stdout, printable, 14);
+        text_wrap(&c->terminal, stdout, COLOUR_NORMAL, printable, 14);
 }
 
 static void list_line(Ctl *c, json_object *p, const char *name, const char *key) {

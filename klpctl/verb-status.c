@@ -15,7 +15,7 @@ static int find_problems(json_object *s, json_object *problems) {
         if (*json_string(s, "shim_problem")) {
                 snprintf(text, sizeof(text), "The shim is not available: %s",
                          json_string(s, "shim_problem"));
-                if (json_append(problems, json_object_new_string(text)) < 0)
+                if (json_array_push(problems, json_object_new_string(text)) < 0)
                         return -ENOMEM;
         }
 
@@ -30,7 +30,7 @@ static int find_problems(json_object *s, json_object *problems) {
                          streq(json_string(p, "state"), "enabled"))
                         snprintf(text, sizeof(text), "%s is enabled, but klpd knows nothing of it (foreign)",
                                  json_string(p, "name"));
-                if (*text && json_append(problems, json_object_new_string(text)) < 0)
+                if (*text && json_array_push(problems, json_object_new_string(text)) < 0)
                         return -ENOMEM;
         }
 
@@ -43,7 +43,7 @@ static int find_problems(json_object *s, json_object *problems) {
                          "State %" PRIu64 " (%s) is an orphan: its patch was disabled behind klpd's back, "
                          "its change of the system stays",
                          json_u64(st, "id"), json_string(st, "name"));
-                if (json_append(problems, json_object_new_string(text)) < 0)
+                if (json_array_push(problems, json_object_new_string(text)) < 0)
                         return -ENOMEM;
         }
 
@@ -75,7 +75,7 @@ static int collect(Ctl *c, json_object **ret) {
         for (size_t i = 0; i < ELEMENTSOF(members); i++) {
                 json_object *value = json_member(properties, members[i].property);
 
-                if (value && json_add(s, members[i].key, json_object_get(value)) < 0)
+                if (value && json_set_member(s, members[i].key, json_object_get(value)) < 0)
                         return ctl_oom(c);
         }
 
@@ -88,10 +88,10 @@ static int collect(Ctl *c, json_object **ret) {
         }
 
         problems = json_object_new_array();
-        if (json_add(s, "patches", TAKE_PTR(patches)) < 0 ||
-            json_add(s, "states", states ? TAKE_PTR(states) : json_object_new_array()) < 0 ||
-            json_add(s, "jobs", json_object_new_int64((int64_t) json_length(jobs))) < 0 ||
-            json_add(s, "problems", problems) < 0 || find_problems(s, problems) < 0)
+        if (json_set_member(s, "patches", TAKE_PTR(patches)) < 0 ||
+            json_set_member(s, "states", states ? TAKE_PTR(states) : json_object_new_array()) < 0 ||
+            json_set_member(s, "jobs", json_object_new_int64((int64_t) json_length(jobs))) < 0 ||
+            json_set_member(s, "problems", problems) < 0 || find_problems(s, problems) < 0)
                 return ctl_oom(c);
 
         *ret = TAKE_PTR(s);
@@ -113,9 +113,8 @@ static void line(Ctl *c, const char *name, Colour colour, const char *format, ..
         }
 
         printable = text_printable(&c->terminal, text);
-        printf("%12s: %s", name, terminal_on(&c->terminal, colour));
-        text_wrap(&c->terminal, stdout, printable ?: "", 14);
-        fputs(terminal_off(&c->terminal), stdout);
+        printf("%12s%c ", name, *name ? ':' : ' ');
+        text_wrap(&c->terminal, stdout, colour, printable ?: "", 14);
 }
 
 static size_t count(json_object *list, const char *key, const char *value) {
