@@ -11,7 +11,7 @@ static void report_lower(Evaluation *e, const Patch *holder, const PatchState *f
         violation_set_state(v, from);
         v->have = TEXT(e, "version %" PRIu32 " in %s", to->version, e->change.patch->name);
         v->want = TEXT(e, "version %" PRIu32 " or higher", from->version);
-        v->message = TEXT(e, "%s is live in version %" PRIu32 " (held by %s), and %s has only version %" PRIu32,
+        v->message = TEXT(e, "%s has version %" PRIu32 " in %s, and %s has only version %" PRIu32,
                           state_text(e, from), from->version, holder->name, e->change.patch->name, to->version);
         v->remedy = e->change.kind == CHANGE_APPLY && e->change.patch->kind != PATCH_PLAIN
                 ? TEXT(e, "apply a patch that has the state in version %" PRIu32 " or higher, or ask for a downgrade",
@@ -19,11 +19,8 @@ static void report_lower(Evaluation *e, const Patch *holder, const PatchState *f
                 : TEXT(e, "use a patch that has the state in version %" PRIu32 " or higher", from->version);
 }
 
-static void check_versions(Evaluation *e) {
-        const Patch *candidate = e->change.patch;
-
-        if (!candidate)
-                return;
+/* A live state: what counts is its holder. */
+static void check_versions_of_holders(Evaluation *e) {
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
                 const PatchState *from = entry_from(e, entry), *to = entry_to(e, entry);
@@ -31,20 +28,45 @@ static void check_versions(Evaluation *e) {
                 if (from && to && entry->to_patch == e->n_stack && to->version < from->version)
                         report_lower(e, entry_patch(e, entry->from_patch), from, to);
         }
+}
 
-        /* The kernel compares a plain patch with every enabled one (klp_is_patch_compatible()), not only with holders. */
-        if (candidate->kind != PATCH_PLAIN)
-                return;
-        for (size_t p = 0; p < e->n_stack; p++)
-                for (size_t s = 0; s < e->stack[p]->n_states; s++) {
-                        const PatchState *from = &e->stack[p]->states[s], *to = patch_find_state(candidate, from->id);
+/*
+ * The kernel compares a plain patch with every enabled one (klp_is_patch_compatible()), not only with holders: one diff
+ * against each patch alone.
+ */
+static void check_versions_of_all(Evaluation *e) {
+        for (size_t p = 0; p < e->n_stack; p++) {
+                const struct klp_diff_change change = {
+                        .op = KLP_DIFF_ENABLE, .stack = &e->diff_stack[p], .n_stack = 1, .new_patch = &e->diff_new,
+                };
+                size_t room = klp_diff_max_entries(&change);
+                struct klp_diff_entry *entries = arena_alloc(e->arena, room, sizeof(*entries));
+                struct klp_diff_entry *scratch = arena_alloc(e->arena, room, sizeof(*scratch));
+                uint32_t n;
 
-                        if (!to || to->version >= from->version || e->stack[p]->orphan)
+                if (!entries || !scratch)
+                        return; /* remembered by the arena */
+                n = klp_diff_fates(&change, entries, scratch);
+                for (uint32_t i = 0; i < n; i++) {
+                        const PatchState *from, *to;
+
+                        if (entries[i].from_patch == KLP_DIFF_NONE || entries[i].to_patch != 1)
                                 continue;
-                        for (uint32_t i = 0; i < e->n_entries; i++)
-                                if (e->entries[i].id == from->id && entry_from(e, &e->entries[i]) != from)
-                                        report_lower(e, e->stack[p], from, to);
+                        from = &e->stack[p]->states[entries[i].from_state];
+                        to = &e->change.patch->states[entries[i].to_state];
+                        if (to->version < from->version)
+                                report_lower(e, e->stack[p], from, to);
                 }
+        }
+}
+
+static void check_versions(Evaluation *e) {
+        if (!e->change.patch)
+                return;
+        if (e->change.patch->kind == PATCH_PLAIN)
+                check_versions_of_all(e);
+        else
+                check_versions_of_holders(e);
 }
 
 void check_state_version(Evaluation *e) {
