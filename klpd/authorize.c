@@ -62,11 +62,15 @@ int authorizer_new(Authorizer **ret) {
         return 0;
 }
 
+void authorizer_clear(Authorizer *a) {
+        while (a->questions)
+                question_free(a->questions);
+}
+
 Authorizer *authorizer_free(Authorizer *a) {
         if (!a)
                 return NULL;
-        while (a->questions)
-                question_free(a->questions);
+        authorizer_clear(a);
         free(a);
         return NULL;
 }

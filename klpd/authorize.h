@@ -32,7 +32,8 @@ typedef struct Authorizer Authorizer;
 typedef void (*AuthorizeCallback)(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *error, void *userdata);
 
 int authorizer_new(Authorizer **ret);
-Authorizer *authorizer_free(Authorizer *a); /* drops what is pending without calling back; NULL is fine */
+Authorizer *authorizer_free(Authorizer *a); /* NULL is fine */
+void authorizer_clear(Authorizer *a);       /* drops what is pending without calling back */
 DEFINE_CLEANUP(Authorizer *, authorizer_free);
 
 /*

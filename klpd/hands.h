@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "klpd/helper-client.h"
 #include "klpd/inspect-client.h"
 #include "klpd/shim-client.h"
 #include "policy/model.h"
@@ -43,8 +44,6 @@ typedef void (*HandsCallback)(int r, const char *text, void *userdata);
 /* As InspectCallback of inspect-client.h: result is NULL on error and borrowed otherwise. */
 typedef void (*HandsInspectCallback)(int r, const char *text, const InspectResult *result, void *userdata);
 
-typedef void (*HandsStackCallback)(int r, const char *text, const char *const *stacks, size_t n, void *userdata);
-
 typedef struct HandsListener {
         void (*event)(const ShimEvent *event, void *userdata);
         void (*resync)(void *userdata);  /* events were lost, or the shim came or went: read again */
@@ -74,13 +73,14 @@ typedef struct HandsVTable {
         HandsInspection *(*inspect_free)(HandsInspection *i);
 
         int (*load_shim)(Hands *h, HandsCallback callback, void *userdata);
-        int (*load)(Hands *h, int module_fd, const char *name, HandsCallback callback, void *userdata);
+        /* assist: a plain patch, which is enabled by being loaded. */
+        int (*load)(Hands *h, int module_fd, const char *name, bool assist, HandsCallback callback, void *userdata);
         /* With settle assist. */
         int (*enable)(Hands *h, const char *name, uint64_t generation, HandsCallback callback, void *userdata);
         /* assist: not for reversals. */
         int (*write_enabled)(Hands *h, const char *name, bool value, bool assist, HandsCallback callback, void *userdata);
         int (*unload)(Hands *h, const char *name, HandsCallback callback, void *userdata);
-        int (*read_stacks)(Hands *h, const uint32_t (*tasks)[2], size_t n, HandsStackCallback callback, void *userdata);
+        int (*read_stacks)(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback, void *userdata);
 } HandsVTable;
 
 /* First member of every kind of hands. */

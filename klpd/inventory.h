@@ -16,7 +16,8 @@
 typedef struct InventorySources {
         const char *kernel;           /* uname -r */
         const char *kernel_build_id;  /* or NULL */
-        const ShimSnapshot *shim;     /* or NULL */
+        ShimSnapshot *shim;           /* or NULL; its patches get the build ids of their modules, and what the repository
+                                       * knows and the shim does not (fixes, tags) */
         const SysfsPatches *sysfs;    /* or NULL: kernel without livepatch */
         const SysfsModules *modules;  /* or NULL */
         /* As HandsListener.lookup; NULL: nothing is known of plain patches. */

@@ -25,7 +25,8 @@ typedef struct RepositoryEntry {
         bool imported;        /* var/lib, not a package's */
         Patch *patch;         /* never NULL; of a broken file: only its name, after the file */
         char *problem;        /* why it can't be used, or NULL */
-        bool shadowed;        /* the same name is there in a directory of higher precedence */
+        char *writable;       /* the file or directory above it that others than root may write, or NULL */
+        bool shadowed;        /* another entry is used under this name */
 } RepositoryEntry;
 
 typedef void (*RepositoryCallback)(void *userdata);
@@ -48,7 +49,11 @@ const RepositoryEntry *repository_find(const Repository *r, const char *name);
 /* The usable patches, not shadowed, for request_resolve() and plan_build(); borrowed, until the next refresh. */
 Patch *const *repository_patches(const Repository *r, size_t *ret_n);
 
-/* The file, opened, as a sealed memfd. -EPERM: it or its directory may be written by others. */
+/* The file as it is now, read into a sealed memfd. */
 int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_fd);
-/* Merges the entry's manifest into what the inspection found of a plain patch: a new patch. No manifest: a reference. */
-int repository_merge_manifest(const Repository *r, const RepositoryEntry *entry, Patch *inspected, Patch **ret, char **ret_problem);
+/*
+ * What the sidecar manifest at path (below the root; NULL: there is none) says of a plain patch, put together with what
+ * inspection found in the module: a new patch. Without a manifest, or for a managed patch, which carries its own metadata: a
+ * reference to inspected. -EBADMSG, -EFBIG …: *ret_problem, malloc'ed, says why in words.
+ */
+int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A Job is what the bus sees of a transaction: a number, an object path, its properties, Cancel. The manager has at most
+ * one that runs; it is made when a request is authorised and goes when the transaction is over, whoever has left the bus
+ * meanwhile.
+ */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "klpd/transaction.h"
+
+typedef struct Manager Manager;
+
+typedef struct Job {
+        Manager *manager;
+        uint32_t id;
+        char path[48];
+        Transaction *transaction;
+        sd_bus_slot *slot;
+} Job;
+
+/* Takes spec over, also on failure. Exports the object where there is a bus. */
+int job_new(Manager *manager, JobSpec *spec, uint32_t id, const TransactionHandlers *handlers, Job **ret);
+Job *job_free(Job *j); /* abandons the transaction if it isn't over; NULL is fine */
+DEFINE_CLEANUP(Job *, job_free);
+
+/* Puts the object on the bus, again after a reconnect. */
+int job_export(Job *j);
+/* PropertiesChanged for Step and Plan. */
+void job_changed(Job *j);
+
+extern const sd_bus_vtable job_vtable[];

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * klpd(8): the daemon. This file starts and ends it: event loop, signals, watchdog, readiness. Everything else is the
+ * manager's. SIGHUP reloads; SIGTERM and SIGINT stop: what hasn't begun isn't begun any more, a transition under way is
+ * followed until it is over, but not beyond STOP_USEC, since the kernel finishes it without us; a second one stops at once.
+ */
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "klpd/log.h"
+#include "klpd/manager.h"
+
+#define STOP_USEC UINT64_C(60000000)
+
+typedef struct Program {
+        sd_event *event;
+        Manager *manager;
+        bool stopping;
+} Program;
+
+static void on_ready(int r, void *userdata) {
+        if (r == -EEXIST || r == -EACCES) {
+                Program *p = userdata;
+
+                (void) sd_event_exit(p->event, EXIT_FAILURE);
+                return;
+        }
+        (void) sd_notify(false, r < 0 ? "READY=1\nSTATUS=Waiting for the bus" : "READY=1\nSTATUS=Waiting for requests");
+}
+
+static void on_stopped(void *userdata) {
+        Program *p = userdata;
+
+        (void) sd_event_exit(p->event, EXIT_SUCCESS);
+}
+
+static int on_stop_late(sd_event_source *source, uint64_t usec, void *userdata) {
+        log_warning("A transition is still under way: the kernel goes on with it, klpd doesn't wait any longer");
+        on_stopped(userdata);
+        return 0;
+}
+
+static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Program *p = userdata;
+
+        if (p->stopping) {
+                on_stopped(p);
+                return 0;
+        }
+        p->stopping = true;
+        (void) sd_notify(false, "STOPPING=1");
+        if (sd_event_add_time_relative(p->event, NULL, CLOCK_MONOTONIC, STOP_USEC, 0, on_stop_late, p) < 0) {
+                on_stopped(p);
+                return 0;
+        }
+        manager_stop(p->manager, on_stopped, p);
+        return 0;
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *si, void *userdata) {
+        Program *p = userdata;
+
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+        manager_reload(p->manager);
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+static int program_watch(Program *p) {
+        sigset_t signals;
+        int r;
+
+        if (sigemptyset(&signals) < 0 || sigaddset(&signals, SIGTERM) < 0 || sigaddset(&signals, SIGINT) < 0 ||
+            sigaddset(&signals, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+                return -errno;
+        r = sd_event_add_signal(p->event, NULL, SIGTERM, on_terminate, p);
+        if (r >= 0)
+                r = sd_event_add_signal(p->event, NULL, SIGINT, on_terminate, p);
+        if (r >= 0)
+                r = sd_event_add_signal(p->event, NULL, SIGHUP, on_hangup, p);
+        if (r >= 0)
+                r = sd_event_set_watchdog(p->event, true);
+        return r;
+}
+
+static int program_run(Program *p, int root_fd) {
+        Hands *hands = NULL;
+        int r;
+
+        r = sd_event_default(&p->event);
+        if (r >= 0)
+                r = program_watch(p);
+        if (r >= 0)
+                r = hands_kernel_new(p->event, root_fd, NULL, NULL, &hands);
+        if (r >= 0)
+                r = manager_new(p->event, root_fd, hands, NULL, NULL, &p->manager);
+        if (r >= 0)
+                r = manager_start(p->manager);
+        if (r >= 0)
+                r = manager_connect(p->manager, on_ready, p);
+        if (r >= 0)
+                r = sd_event_loop(p->event);
+        return r;
+}
+
+static void help(void) {
+        (void) printf("klpd [--help] [--version]\n\n"
+                      "Manages the livepatches of this host. Started by systemd, see klpd(8); use klpctl(8) to talk to it.\n");
+}
+
+int main(int argc, char *argv[]) {
+        static const struct option options[] = {
+                { "help", no_argument, NULL, 'h' },
+                { "version", no_argument, NULL, 'V' },
+                {},
+        };
+        Program program = {};
+        int c, root_fd, r;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+                case 'h':
+                        help();
+                        return EXIT_SUCCESS;
+                case 'V':
+                        (void) puts("klpd " KLPD_VERSION);
+                        return EXIT_SUCCESS;
+                default:
+                        return EXIT_FAILURE;
+                }
+        if (optind < argc) {
+                (void) fprintf(stderr, "klpd takes no arguments\n");
+                return EXIT_FAILURE;
+        }
+
+        root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (root_fd < 0) {
+                log_error("Can't open /: %s", strerror(errno));
+                return EXIT_FAILURE;
+        }
+        r = program_run(&program, root_fd);
+        if (r < 0)
+                log_error("klpd failed: %s", strerror(-r));
+        manager_free(program.manager);
+        sd_event_unref(program.event);
+        close(root_fd);
+        return r < 0 ? EXIT_FAILURE : r;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Calls on the bus that change nothing but can't be answered at once: those that first have the repository looked at, a
+ * module inspected, or kernel stacks read. Each is a Query, bounded in number; the manager owns them, and drops them with
+ * the connection. A query whose helper call is still out when it is dropped lives on, unanswered, until that is back.
+ */
+#include <stdio.h>
+
+#include "klpd/log.h"
+#include "klpd/manager.h"
+#include "klpd/tasks.h"
+#include "policy/json.h"
+
+int query_new(Manager *m, sd_bus_message *message, Query **ret) {
+        Query *q;
+
+        if (m->n_queries >= MANAGER_QUERIES_MAX)
+                return -EUSERS;
+        q = calloc(1, sizeof(*q));
+        if (!q)
+                return -ENOMEM;
+        q->manager = m;
+        q->message = sd_bus_message_ref(message);
+        q->link = &m->queries;
+        q->next = m->queries;
+        if (q->next)
+                q->next->link = &q->next;
+        m->queries = q;
+        m->n_queries++;
+        return *ret = q, 0;
+}
+
+static void query_destroy(Query *q) {
+        for (size_t i = 0; q->stacks && i < q->n_tasks; i++)
+                free(q->stacks[i]);
+        free(q->stacks);
+        free(q->tasks);
+        free(q->wanted);
+        free(q->name);
+        free(q);
+}
+
+Query *query_free(Query *q) {
+        if (!q)
+                return NULL;
+        *q->link = q->next;
+        if (q->next)
+                q->next->link = q->link;
+        q->manager->n_queries--;
+        preparation_free(q->preparation);
+        repository_wait_free(q->wait);
+        job_spec_free(q->spec);
+        sd_bus_message_unref(q->message);
+        if (q->pending)
+                q->cancelled = true; /* the helper's answer destroys it */
+        else
+                query_destroy(q);
+        return NULL;
+}
+
+static int query_limit(int r, sd_bus_error *error) {
+        if (r == -EUSERS)
+                return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many calls wait for their answers");
+        return r;
+}
+
+/* Sends reply if r says that it was built, an error otherwise; frees the query. */
+static void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name, const char *message) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (r >= 0)
+                r = sd_bus_send(NULL, reply, NULL);
+        else {
+                (void) sd_bus_error_set(&error, error_name ?: ERROR_FAILED, message ?: strerror(-r));
+                r = sd_bus_reply_method_error(q->message, &error);
+                sd_bus_error_free(&error);
+        }
+        if (r < 0)
+                log_debug("Can't answer a caller: %s", strerror(-r));
+        query_free(q);
+}
+
+/* ---- Plan ------------------------------------------------------------------------------------------------------ */
+
+static int append_plan(sd_bus_message *reply, const Plan *plan) {
+        _cleanup_free_ char *text = NULL;
+        struct json_object *json;
+        int r;
+
+        json = plan_to_json(plan);
+        if (!json)
+                return -ENOMEM;
+        r = json_to_line(json, &text);
+        json_object_put(json);
+        return r < 0 ? r : sd_bus_message_append(reply, "s", text);
+}
+
+static void on_planned(int r, Candidate *candidate, Plan **plan, Inventory **inventory, const Failure *failure,
+                       void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Query *q = userdata;
+
+        if (r < 0) {
+                query_finish(q, r, NULL, failure->name, failure_message(failure));
+                return;
+        }
+        r = sd_bus_message_new_method_return(q->message, &reply);
+        if (r >= 0)
+                r = append_plan(reply, *plan);
+        query_finish(q, r, reply, NULL, NULL);
+}
+
+int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bus_error *error) {
+        Query *q;
+        int r;
+
+        r = query_new(m, message, &q);
+        if (r < 0) {
+                job_spec_free(spec);
+                return query_limit(r, error);
+        }
+        q->spec = spec;
+        r = prepare(&m->world, spec, on_planned, q, &q->preparation);
+        if (r < 0) {
+                query_free(q);
+                return r;
+        }
+        return 1;
+}
+
+/* ---- ListPatches, DescribePatch --------------------------------------------------------------------------------- */
+
+static void on_listed(void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Query *q = userdata;
+        int r;
+
+        r = sd_bus_message_new_method_return(q->message, &reply);
+        if (r >= 0)
+                r = manager_append_patches(q->manager, reply);
+        query_finish(q, r, reply, NULL, NULL);
+}
+
+int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error) {
+        Query *q;
+        int r;
+
+        r = query_new(m, message, &q);
+        if (r < 0)
+                return query_limit(r, error);
+        r = repository_refresh(m->repository, on_listed, q, &q->wait);
+        if (r < 0) {
+                query_free(q);
+                return r;
+        }
+        return 1;
+}
+
+static void on_described(void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_free_ char *text = NULL;
+        Query *q = userdata;
+        char problem[128];
+        int r;
+
+        r = manager_describe(q->manager, q->name, &text);
+        if (r == -ENOENT) {
+                (void) snprintf(problem, sizeof(problem), "No patch '%s', neither in the repository nor in the kernel", q->name);
+                query_finish(q, r, NULL, ERROR_NO_SUCH_PATCH, problem);
+                return;
+        }
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(q->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "s", text);
+        query_finish(q, r, reply, NULL, NULL);
+}
+
+int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error) {
+        Query *q;
+        int r;
+
+        r = query_new(m, message, &q);
+        if (r < 0)
+                return query_limit(r, error);
+        q->name = strdup(name);
+        r = q->name ? repository_refresh(m->repository, on_described, q, &q->wait) : -ENOMEM;
+        if (r < 0) {
+                query_free(q);
+                return r;
+        }
+        return 1;
+}
+
+/* ---- ListBlocking ---------------------------------------------------------------------------------------------- */
+
+/* "[<0>] do_something+0x12/0x34 [module]" -> "do_something". */
+static bool frame_function(const char *line, char *buf, size_t size) {
+        const char *p = line;
+        size_t n;
+
+        if (*p == '[') {
+                p = strchr(p, ']');
+                if (!p)
+                        return false;
+                p += 1 + strspn(p + 1, " ");
+        }
+        n = strcspn(p, "+ \n");
+        if (n == 0 || n >= size)
+                return false;
+        memcpy(buf, p, n);
+        buf[n] = 0;
+        return true;
+}
+
+static bool is_patched(const Inventory *inventory, const char *function) {
+        for (size_t i = 0; inventory && i < inventory->n_patches; i++)
+                for (size_t k = 0; k < inventory->patches[i]->n_functions; k++)
+                        if (streq(inventory->patches[i]->functions[k].function, function))
+                                return true;
+        return false;
+}
+
+static int append_stack(sd_bus_message *reply, const Inventory *inventory, const char *stack) {
+        char function[256], patched[256] = "";
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "s", "stack");
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "s");
+        for (const char *line = stack; r >= 0 && line && *line;) {
+                size_t n = strcspn(line, "\n");
+                char frame[512];
+
+                (void) snprintf(frame, sizeof(frame), "%.*s", (int) (n < 500 ? n : 500), line);
+                r = sd_bus_message_append(reply, "s", frame);
+                if (!*patched && frame_function(frame, function, sizeof(function)) && is_patched(inventory, function))
+                        (void) snprintf(patched, sizeof(patched), "%s", function);
+                line += n + (line[n] == '\n');
+        }
+        for (unsigned i = 0; r >= 0 && i < 3; i++)
+                r = sd_bus_message_close_container(reply);
+        if (r >= 0 && *patched)
+                r = sd_bus_message_append(reply, "{sv}", "function", "s", patched);
+        return r;
+}
+
+static int append_task(sd_bus_message *reply, const Inventory *inventory, const ShimTask *task, const char *stack,
+                       bool with_stack) {
+        _cleanup_free_ char *unit = NULL;
+        int r;
+
+        if (!task->kthread && task_unit(task->pid, &unit) < 0)
+                unit = NULL;
+        r = sd_bus_message_open_container(reply, 'a', "{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "pid", "u", task->pid, "tid", "u", task->tid, "comm",
+                                          "s", task->comm, "kernel-thread", "b", (int) task->kthread, "unit", "s",
+                                          unit ?: "");
+        if (r >= 0 && with_stack)
+                r = append_stack(reply, inventory, stack);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static void query_reply_blocking(Query *q) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Manager *m = q->manager;
+        int r;
+
+        manager_mark_stale(m);
+        manager_refresh(m);
+        r = sd_bus_message_new_method_return(q->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        for (size_t i = 0; r >= 0 && i < q->n_tasks; i++)
+                r = append_task(reply, m->inventory, &q->tasks[i], q->stacks ? q->stacks[i] : NULL, q->stacks);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        query_finish(q, r, reply, NULL, NULL);
+}
+
+static int query_read_stacks(Query *q);
+
+static void on_stacks(int r, const char *text, const char *const *stacks, size_t n, void *userdata) {
+        Query *q = userdata;
+
+        q->pending = false;
+        if (q->cancelled) {
+                query_destroy(q);
+                return;
+        }
+        if (r < 0) {
+                query_finish(q, r, NULL, ERROR_FAILED, *text ? text : strerror(-r));
+                return;
+        }
+        for (size_t i = 0; i < n && q->n_read + i < q->n_tasks; i++)
+                if (stacks[i])
+                        q->stacks[q->n_read + i] = strdup(stacks[i]);
+        q->n_read += n > 0 ? n : q->n_tasks;
+        if (q->n_read < q->n_tasks) {
+                r = query_read_stacks(q);
+                if (r < 0)
+                        query_finish(q, r, NULL, NULL, NULL);
+                return;
+        }
+        query_reply_blocking(q);
+}
+
+/* The next batch. */
+static int query_read_stacks(Query *q) {
+        Hands *hands = q->manager->hands;
+        size_t n = q->n_tasks - q->n_read;
+        int r;
+
+        if (n > HELPER_TASKS_MAX)
+                n = HELPER_TASKS_MAX;
+        r = hands->vtable->read_stacks(hands, q->wanted + q->n_read, n, on_stacks, q);
+        if (r >= 0)
+                q->pending = true;
+        return r;
+}
+
+static int query_want_stacks(Query *q) {
+        q->stacks = calloc(q->n_tasks + 1, sizeof(*q->stacks));
+        q->wanted = calloc(q->n_tasks + 1, sizeof(*q->wanted));
+        if (!q->stacks || !q->wanted)
+                return -ENOMEM;
+        for (size_t i = 0; i < q->n_tasks; i++)
+                q->wanted[i] = (HelperTask) { .pid = q->tasks[i].pid, .tid = q->tasks[i].tid };
+        return 0;
+}
+
+/* Replies, sooner or later; the query is gone after an error. */
+static int query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error) {
+        Query *q;
+        int r;
+
+        r = query_new(m, message, &q);
+        if (r < 0)
+                return query_limit(r, error);
+        r = m->hands->vtable->read_tasks(m->hands, &q->tasks, &q->n_tasks);
+        if (r < 0) {
+                query_free(q);
+                if (r == -EOPNOTSUPP)
+                        return sd_bus_error_set(error, ERROR_UNSUPPORTED, "This kernel has no livepatch support");
+                return sd_bus_error_setf(error, ERROR_FAILED, "Can't list tasks: %s", strerror(-r));
+        }
+        if (with_stacks) {
+                r = query_want_stacks(q);
+                if (r >= 0 && q->n_tasks > 0)
+                        r = query_read_stacks(q);
+                if (r < 0) {
+                        query_free(q);
+                        return r;
+                }
+        }
+        if (!q->pending)
+                query_reply_blocking(q);
+        return 1;
+}
+
+static void on_stacks_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied, void *userdata) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        Manager *m = userdata;
+
+        if (r < 0) {
+                (void) sd_bus_reply_method_error(message, denied);
+                return;
+        }
+        r = query_blocking(m, true, message, &error);
+        if (r < 0) {
+                if (!sd_bus_error_is_set(&error))
+                        (void) sd_bus_error_set_errno(&error, r);
+                (void) sd_bus_reply_method_error(message, &error);
+        }
+        sd_bus_error_free(&error);
+}
+
+int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error) {
+        static const char *const actions[] = { ACTION_INSPECT_STACKS, NULL };
+        int r;
+
+        if (!with_stacks)
+                return query_blocking(m, false, message, error);
+        r = authorize(m->authorizer, message, actions, NULL, true, on_stacks_authorized, m, NULL);
+        return r < 0 ? query_limit(r, error) : 1;
+}

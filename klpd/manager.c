@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See manager.h. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "klpd/log.h"
+#include "klpd/manager.h"
+#include "policy/json.h"
+
+#define POLICY_PATH "etc/klpd/policy.json"
+#define POLICY_BYTES_MAX (1024U * 1024U)
+#define ANNOUNCE_USEC UINT64_C(50000)
+/* How long the kernel's announcements of what klpd has done itself may lag behind. */
+#define EXPECTED_USEC UINT64_C(5000000)
+
+/* ---- configuration --------------------------------------------------------------------------------------------- */
+
+static void on_config_problem(const char *text, void *userdata) {
+        log_warning("%s", text);
+}
+
+static void manager_load_config(Manager *m) {
+        Config config;
+        int r;
+
+        r = config_load(m->root_fd, on_config_problem, m, &config);
+        if (r < 0) {
+                log_error("Failed to read the configuration, what was in force stays: %s", strerror(-r));
+                return;
+        }
+        m->config = config;
+        m->hands->vtable->configure(m->hands, config.helper_timeout_usec,
+                                    config.settle_assist ? config.settle_assist_cpus : 0);
+}
+
+/* -ENOENT: there is none. */
+static int read_policy(int root_fd, Policy **ret, char **ret_problem) {
+        _cleanup_free_ char *text = NULL;
+        PolicyError error = {};
+        char words[640];
+        size_t size = 0;
+        ssize_t n;
+        int fd, r;
+
+        fd = openat(root_fd, POLICY_PATH, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return -errno;
+        text = malloc(POLICY_BYTES_MAX + 1);
+        r = text ? 0 : -ENOMEM;
+        while (r >= 0 && size <= POLICY_BYTES_MAX) {
+                n = read(fd, text + size, POLICY_BYTES_MAX + 1 - size);
+                if (n < 0 && errno != EINTR)
+                        r = -errno;
+                if (n == 0)
+                        break;
+                if (n > 0)
+                        size += (size_t) n;
+        }
+        close(fd);
+        if (r >= 0 && size > POLICY_BYTES_MAX)
+                r = -EFBIG;
+        if (r < 0)
+                return r;
+        r = policy_parse(text, size, ret, &error);
+        if (r < 0)
+                *ret_problem = strdup(policy_error_format(&error, "/" POLICY_PATH, words, sizeof(words)));
+        return r;
+}
+
+/* A policy that can't be read is not replaced by another one: at start nothing is allowed, later the old one stays. */
+static void manager_load_policy(Manager *m) {
+        _cleanup_free_ char *problem = NULL;
+        Policy *policy = NULL;
+        int r;
+
+        r = read_policy(m->root_fd, &policy, &problem);
+        if (r < 0 && r != -ENOENT) {
+                if (!problem && asprintf(&problem, "/%s: %s", POLICY_PATH, strerror(-r)) < 0)
+                        problem = NULL;
+                log_error("Failed to read the policy%s: %s",
+                          m->policy || (m->status.livepatch && !m->policy_problem) ? ", the old one stays in force" :
+                                                                                   ", nothing is allowed",
+                          problem ?: strerror(-r));
+                if (m->world.policy)
+                        return;
+                free(m->policy_problem);
+                m->policy_problem = TAKE_PTR(problem);
+                m->world.policy_problem = m->policy_problem ?: "unreadable";
+                return;
+        }
+        policy_free(m->policy);
+        m->policy = policy;
+        m->world.policy = policy ?: policy_default();
+        m->world.policy_problem = NULL;
+        m->policy_problem = (free(m->policy_problem), NULL);
+}
+
+/* ---- what is kept of the kernel -------------------------------------------------------------------------------- */
+
+void manager_refresh(Manager *m) {
+        Inventory *inventory;
+        KernelStatus status;
+        int r;
+
+        if (!m->stale)
+                return;
+        if (m->hands->vtable->read_status(m->hands, &status) >= 0)
+                m->status = status;
+        r = m->hands->vtable->read_inventory(m->hands, &inventory);
+        if (r >= 0) {
+                inventory_free(m->inventory);
+                m->inventory = inventory;
+        } else
+                log_warning("Can't read from the kernel what runs: %s", strerror(-r));
+        m->stale = r < 0;
+}
+
+static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+
+        m->announce = sd_event_source_disable_unref(m->announce);
+        manager_announce_changes(m);
+        return 0;
+}
+
+void manager_mark_stale(Manager *m) {
+        int r;
+
+        m->stale = true;
+        if (m->announce)
+                return;
+        r = sd_event_add_time_relative(m->event, &m->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, m);
+        if (r < 0)
+                log_warning("Can't announce changes: %s", strerror(-r));
+}
+
+/* ---- what the kernel announces --------------------------------------------------------------------------------- */
+
+/* klpd itself has just loaded or removed this module. */
+static void manager_expect(Manager *m, const char *module) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        ExpectedModule *oldest = m->expected;
+
+        for (size_t i = 0; i < MANAGER_EXPECTED_MAX; i++) {
+                if (streq(m->expected[i].name, module)) {
+                        oldest = &m->expected[i];
+                        break;
+                }
+                if (m->expected[i].until_usec < oldest->until_usec)
+                        oldest = &m->expected[i];
+        }
+        (void) snprintf(oldest->name, sizeof(oldest->name), "%s", module);
+        oldest->until_usec = now + EXPECTED_USEC;
+}
+
+static bool manager_expects(const Manager *m, const char *module) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+        for (size_t i = 0; i < MANAGER_EXPECTED_MAX; i++)
+                if (m->expected[i].until_usec > now && patch_name_equal(m->expected[i].name, module))
+                        return true;
+        return false;
+}
+
+/* Something that klpd had not asked for. */
+static void manager_audit_foreign(Manager *m, const ShimEvent *event) {
+        AuditRecord *r = audit_begin(KLPD_MESSAGE_FOREIGN, "foreign");
+        const char *what = shim_event_to_string(event->kind) ?: "changed";
+
+        audit_field(r, "KLPD_PATCH", event->name);
+        audit_field_u64(r, "KLPD_GENERATION", event->generation);
+        audit_state_event(r, event);
+        switch (event->kind) {
+        case KLP_SHIM_EVENT_PREPARING:
+                audit_send(m->audit, r, LOG_WARNING, "Somebody else has started to %s livepatch '%s'",
+                           shim_operation_to_string(event->operation) ?: "change", event->name);
+                return;
+        case KLP_SHIM_EVENT_ENDED:
+                if (event->error < 0)
+                        audit_field_u64(r, "KLPD_ERRNO", (uint64_t) -event->error);
+                audit_send(m->audit, r, LOG_WARNING, "The %s of livepatch '%s' that klpd had not asked for has ended: %s%s",
+                           shim_operation_to_string(event->operation) ?: "change", event->name,
+                           shim_end_to_string(event->end) ?: "unknown", event->forced ? ", forced" : "");
+                return;
+        case KLP_SHIM_EVENT_MODULE_LOADED:
+        case KLP_SHIM_EVENT_MODULE_UNLOADED:
+        case KLP_SHIM_EVENT_REGISTERED:
+        case KLP_SHIM_EVENT_UNREGISTERED:
+                audit_send(m->audit, r, LOG_NOTICE, "Livepatch module '%s', %s behind klpd's back", event->name, what);
+                return;
+        case KLP_SHIM_EVENT_STATE_INTRODUCED:
+        case KLP_SHIM_EVENT_STATE_KEPT:
+        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
+        case KLP_SHIM_EVENT_STATE_EXCHANGED:
+        case KLP_SHIM_EVENT_STATE_REMOVED:
+        case KLP_SHIM_EVENT_STATE_ORPHANED:
+        case KLP_SHIM_EVENT_SHADOW_FREED:
+                audit_send(m->audit, r, event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_NOTICE,
+                           "State 0x%" PRIx64 "%s%s of livepatch '%s': %s, which klpd had not asked for", event->state_id,
+                           event->state_name[0] ? " " : "", event->state_name, event->name, what);
+                return;
+        }
+        audit_record_free(r);
+}
+
+static bool manager_is_foreign(Manager *m, const ShimEvent *event) {
+        if (m->job && transaction_expects(m->job->transaction, event))
+                return false;
+        switch (event->kind) {
+        case KLP_SHIM_EVENT_PREPARING:
+                (void) snprintf(m->foreign, sizeof(m->foreign), "%s", event->name);
+                return true;
+        case KLP_SHIM_EVENT_MODULE_LOADED:
+        case KLP_SHIM_EVENT_MODULE_UNLOADED:
+        case KLP_SHIM_EVENT_REGISTERED:
+        case KLP_SHIM_EVENT_UNREGISTERED:
+                return !manager_expects(m, event->name);
+        case KLP_SHIM_EVENT_ENDED:
+                if (!patch_name_equal(m->foreign, event->name))
+                        return false;
+                m->foreign[0] = 0;
+                return true;
+        case KLP_SHIM_EVENT_STATE_ORPHANED:
+                return true;
+        case KLP_SHIM_EVENT_STATE_INTRODUCED:
+        case KLP_SHIM_EVENT_STATE_KEPT:
+        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
+        case KLP_SHIM_EVENT_STATE_EXCHANGED:
+        case KLP_SHIM_EVENT_STATE_REMOVED:
+        case KLP_SHIM_EVENT_SHADOW_FREED:
+                return m->foreign[0];
+        }
+        return false;
+}
+
+static void on_event(const ShimEvent *event, void *userdata) {
+        Manager *m = userdata;
+
+        manager_mark_stale(m);
+        if (manager_is_foreign(m, event))
+                manager_audit_foreign(m, event);
+        if (m->job)
+                transaction_event(m->job->transaction, event);
+}
+
+static void on_resync(void *userdata) {
+        Manager *m = userdata;
+
+        m->foreign[0] = 0;
+        manager_mark_stale(m);
+        if (m->job)
+                transaction_event(m->job->transaction, NULL);
+}
+
+static Patch *on_lookup(const char *name, const char *build_id, void *userdata) {
+        Manager *m = userdata;
+        const RepositoryEntry *entry;
+
+        if (!m->repository)
+                return NULL;
+        entry = repository_find(m->repository, name);
+        if (!entry || entry->problem || !build_id || !streq_ptr(entry->patch->build_id, build_id))
+                return NULL;
+        return entry->patch;
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------------------------- */
+
+static void manager_check_stopped(Manager *m) {
+        void (*stopped)(void *userdata);
+
+        if (!m->stopping || m->job || !m->stopped)
+                return;
+        stopped = TAKE_PTR(m->stopped);
+        stopped(m->stopped_userdata);
+}
+
+static void on_transaction_changed(Transaction *t, void *userdata) {
+        Manager *m = userdata;
+
+        if (m->job)
+                job_changed(m->job);
+}
+
+static void on_transaction_retire(Transaction *t, const char *module, void *userdata) {
+        Manager *m = userdata;
+        int r;
+
+        r = collector_add(m->collector, module);
+        if (r < 0)
+                log_warning("Module '%s' stays loaded: %s", module, strerror(-r));
+}
+
+static void on_transaction_finished(Transaction *t, void *userdata) {
+        Manager *m = userdata;
+
+        if (t->name)
+                manager_expect(m, t->name);
+        manager_mark_stale(m);
+        if (m->bus && m->job)
+                manager_announce_job_end(m, m->job);
+        m->job = job_free(m->job);
+        manager_check_stopped(m);
+}
+
+int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error) {
+        const TransactionHandlers handlers = {
+                .changed = on_transaction_changed,
+                .finished = on_transaction_finished,
+                .retire = on_transaction_retire,
+                .userdata = m,
+        };
+        _cleanup_(job_freep) Job *job = NULL;
+        int r;
+
+        if (m->job || m->stopping) {
+                const Transaction *t = m->job ? m->job->transaction : NULL;
+
+                if (!t)
+                        r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
+                else
+                        r = sd_bus_error_setf(error, ERROR_BUSY, "Job %u is under way: %s of '%s', step %s, for uid %u",
+                                              m->job->id, request_kind_to_string(t->spec->kind),
+                                              transaction_patch_name(t), transaction_step_name(t),
+                                              (unsigned) t->spec->uid);
+                job_spec_free(spec);
+                return r < 0 ? r : -EBUSY;
+        }
+        if (++m->last_job_id == 0)
+                m->last_job_id = 1;
+        r = job_new(m, spec, m->last_job_id, &handlers, &job);
+        if (r >= 0)
+                r = transaction_start(job->transaction);
+        if (r < 0)
+                return sd_bus_error_set_errnof(error, r, "Can't start a job: %s", strerror(-r));
+
+        m->job = TAKE_PTR(job);
+        *ret = m->job;
+        return 0;
+}
+
+static bool on_collector_busy(void *userdata) {
+        const Manager *m = userdata;
+
+        return m->job;
+}
+
+static void on_collector_removed(const char *module, void *userdata) {
+        Manager *m = userdata;
+
+        manager_expect(m, module);
+        manager_mark_stale(m);
+}
+
+/* ---- the object ------------------------------------------------------------------------------------------------- */
+
+int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        m = calloc(1, sizeof(*m));
+        if (!m) {
+                hands_free(hands);
+                return -ENOMEM;
+        }
+        m->hands = hands;
+        m->event = sd_event_ref(event);
+        m->stale = true;
+        config_init(&m->config);
+        m->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+        if (m->root_fd < 0 || uname(&m->uts) < 0)
+                return -errno;
+        r = audit_new(send, send_userdata, &m->audit);
+        if (r >= 0)
+                r = authorizer_new(&m->authorizer);
+        if (r >= 0)
+                r = repository_new(event, hands, m->root_fd, m->uts.release, &m->repository);
+        m->world = (World) {
+                .event = event,
+                .hands = hands,
+                .repository = m->repository,
+                .audit = m->audit,
+                .config = &m->config,
+        };
+        if (r >= 0)
+                r = collector_new(&m->world,
+                                  &(CollectorHandlers) {
+                                          .busy = on_collector_busy,
+                                          .removed = on_collector_removed,
+                                          .userdata = m,
+                                  },
+                                  &m->collector);
+        if (r < 0)
+                return r;
+        hands->vtable->listen(hands, &(HandsListener) {
+                                             .event = on_event,
+                                             .resync = on_resync,
+                                             .lookup = on_lookup,
+                                             .userdata = m,
+                                     });
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        manager_disconnect(m);
+        m->job = job_free(m->job);
+        while (m->queries)
+                query_free(m->queries);
+        collector_free(m->collector);
+        repository_wait_free(m->first_refresh);
+        m->repository = repository_free(m->repository);
+        /* Answers -ECANCELED to what the helper is at; those who get that hold what they need of themselves. */
+        m->hands = hands_free(m->hands);
+        sd_event_source_disable_unref(m->announce);
+        authorizer_free(m->authorizer);
+        audit_free(m->audit);
+        inventory_free(m->inventory);
+        policy_free(m->policy);
+        free(m->policy_problem);
+        if (m->root_fd >= 0)
+                close(m->root_fd);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}
+
+static void manager_audit_daemon(Manager *m, const char *what) {
+        AuditRecord *r = audit_begin(KLPD_MESSAGE_DAEMON, "daemon");
+        size_t n = m->inventory ? m->inventory->n_patches : 0;
+
+        audit_field_u64(r, "KLPD_GENERATION", m->status.generation);
+        for (size_t i = 0; i < n; i++)
+                audit_field(r, "KLPD_PATCH", m->inventory->patches[i]->name);
+        if (!m->status.livepatch)
+                audit_send(m->audit, r, LOG_WARNING, "klpd %s: this kernel (%s) has no livepatch support", what,
+                           m->uts.release);
+        else
+                audit_send(m->audit, r, LOG_INFO, "klpd %s on %s: %zu livepatches enabled%s%s%s%s", what, m->uts.release, n,
+                           m->inventory && m->inventory->transition ? ", in transition: " : "",
+                           m->inventory && m->inventory->transition ? m->inventory->transition : "",
+                           m->status.shim_problem[0] ? "; no shim: " : "", m->status.shim_problem);
+}
+
+static void on_shim_loaded(int r, const char *text, void *userdata) {
+        Manager *m = userdata;
+
+        if (r == -ECANCELED)
+                return; /* we are going */
+        if (r < 0)
+                log_warning("Failed to load klp_shim, managed patches can't be used: %s", *text ? text : strerror(-r));
+        m->stale = true;
+        manager_refresh(m);
+        manager_audit_daemon(m, "started");
+        manager_mark_stale(m);
+}
+
+static void on_first_refresh(void *userdata) {
+        Manager *m = userdata;
+
+        m->first_refresh = repository_wait_free(m->first_refresh);
+        manager_mark_stale(m);
+}
+
+int manager_start(Manager *m) {
+        int r;
+
+        manager_load_config(m);
+        manager_load_policy(m);
+        manager_refresh(m);
+        r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
+        if (r < 0)
+                return r;
+        if (m->status.livepatch && m->status.shim_problem[0]) {
+                r = m->hands->vtable->load_shim(m->hands, on_shim_loaded, m);
+                if (r >= 0)
+                        return 0;
+                log_warning("Can't have the helper load klp_shim: %s", strerror(-r));
+        }
+        manager_audit_daemon(m, "started");
+        return 0;
+}
+
+void manager_reload(Manager *m) {
+        int r;
+
+        manager_load_config(m);
+        manager_load_policy(m);
+        manager_mark_stale(m);
+        m->first_refresh = repository_wait_free(m->first_refresh);
+        r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
+        if (r < 0)
+                log_warning("Can't read the repository: %s", strerror(-r));
+        if (m->status.livepatch && m->status.shim_problem[0]) {
+                r = m->hands->vtable->load_shim(m->hands, on_shim_loaded, m);
+                if (r < 0)
+                        log_warning("Can't have the helper load klp_shim: %s", strerror(-r));
+        }
+}
+
+void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata) {
+        m->stopping = true;
+        m->stopped = stopped;
+        m->stopped_userdata = userdata;
+        /* What hasn't begun yet isn't begun; what is in transition ends in the kernel in any case, and is followed. */
+        if (m->job && m->job->transaction->transition_start_usec == 0)
+                (void) transaction_cancel(m->job->transaction);
+        manager_check_stopped(m);
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The manager: what klpd is while it runs. It owns configuration, policy, hands, repository, audit, the bus connection, and
+ * at most one job; it hears the shim's events and tells apart what its job does from what somebody did behind its back.
+ * manager-bus.c is its face on the bus, manager-list.c what that shows of patches, states and tasks.
+ *
+ * The kernel is read when it is needed; what is kept of it (status, levels) serves the properties, and is marked stale by
+ * every event.
+ */
+#pragma once
+
+#include <sys/utsname.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "klpd/authorize.h"
+#include "klpd/collector.h"
+#include "klpd/job.h"
+
+#define MANAGER_PATH "/org/klpd1"
+#define MANAGER_INTERFACE "org.klpd1.Manager"
+#define MANAGER_QUERIES_MAX 64U
+#define MANAGER_EXPECTED_MAX 16U
+
+typedef struct Query Query;
+
+typedef struct ExpectedModule {
+        char name[PATCH_NAME_MAX + 1];
+        uint64_t until_usec; /* CLOCK_MONOTONIC */
+} ExpectedModule;
+
+struct Manager {
+        World world;
+        sd_event *event;
+        int root_fd;
+        struct utsname uts;
+        Config config;
+        Policy *policy;
+        char *policy_problem;
+        Hands *hands;
+        Repository *repository;
+        RepositoryWait *first_refresh;
+        Audit *audit;
+        Authorizer *authorizer;
+        Collector *collector;
+
+        sd_bus *bus;
+        sd_event_source *bus_timer;    /* the next try to connect */
+        void (*bus_ready)(int r, void *userdata);
+        void *bus_ready_userdata;
+
+        Job *job;
+        uint32_t last_job_id;
+        Query *queries; /* calls that are not answered yet */
+        unsigned n_queries;
+
+        KernelStatus status;
+        Inventory *inventory;          /* for Transition and Levels */
+        bool stale;
+        sd_event_source *announce;     /* PropertiesChanged and PatchesChanged, a moment later */
+        char foreign[PATCH_NAME_MAX + 1]; /* patch whose transition somebody else has started */
+        ExpectedModule expected[MANAGER_EXPECTED_MAX]; /* modules that klpd itself has just loaded or removed */
+        bool stopping;
+        void (*stopped)(void *userdata);
+        void *stopped_userdata;
+};
+
+/* Takes hands over, also on failure. root_fd: "/", or a test's tree; duplicated. send NULL: to the journal. */
+int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata, Manager **ret);
+Manager *manager_free(Manager *m); /* NULL is fine */
+DEFINE_CLEANUP(Manager *, manager_free);
+
+/* Reads configuration and policy, looks at the kernel, has the shim loaded, and reads the repository. */
+int manager_start(Manager *m);
+/* Configuration, policy and repository afresh. What can't be read leaves the old in force, and is logged. */
+void manager_reload(Manager *m);
+/* No more requests; calls back once nothing is under way. */
+void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata);
+
+/* Takes spec over, also on failure. error is set on failure. */
+int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error);
+/* What is kept of the kernel, read again if stale. */
+void manager_refresh(Manager *m);
+void manager_mark_stale(Manager *m);
+
+/* ---- manager-bus.c --------------------------------------------------------------------------------------------- */
+
+/* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the first try. */
+int manager_connect(Manager *m, void (*ready)(int r, void *userdata), void *userdata);
+void manager_disconnect(Manager *m);
+int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_error *error);
+void manager_announce_job(Manager *m, const Job *job);
+void manager_announce_job_end(Manager *m, const Job *job);
+void manager_announce_changes(Manager *m);
+
+extern const sd_bus_vtable manager_vtable[];
+
+/* ---- manager-query.c: calls that are answered later -------------------------------------------------------------- */
+
+struct Query {
+        Manager *manager;
+        Query *next, **link;
+        sd_bus_message *message;
+        JobSpec *spec;
+        Preparation *preparation;
+        RepositoryWait *wait;
+        char *name;
+        bool cancelled;
+        /* ListBlocking with stacks */
+        ShimTask *tasks;
+        HelperTask *wanted;
+        size_t n_tasks, n_read;
+        char **stacks;
+        bool pending; /* the helper is at it */
+};
+
+/* -EUSERS: too many are open. */
+int query_new(Manager *m, sd_bus_message *message, Query **ret);
+Query *query_free(Query *q);
+
+int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bus_error *error); /* takes spec over */
+int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error);
+int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error);
+int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error);
+
+/* ---- manager-list.c -------------------------------------------------------------------------------------------- */
+
+int manager_append_patches(Manager *m, sd_bus_message *reply);
+int manager_describe(Manager *m, const char *name, char **ret); /* -ENOENT */
+int manager_append_states(Manager *m, sd_bus_message *reply);

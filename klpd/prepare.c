@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * See prepare.h. One Preparation goes through at most three waits: a defer (so that the callback never comes from within
+ * prepare()), the refresh of the repository, the inspection of one memfd. It owns each of them, so that freeing it at any
+ * time ends everything.
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "klpd/prepare.h"
+
+struct Preparation {
+        const World *world;
+        const JobSpec *spec;
+        PrepareCallback callback;
+        void *userdata;
+        sd_event_source *defer;
+        RepositoryWait *wait;
+        HandsInspection *inspection;
+        char *manifest;
+        Candidate candidate;
+        Patch **choice; /* what request_resolve() chooses from: the repository and what is registered */
+        size_t n_choice, n_own;
+};
+
+void candidate_done(Candidate *c) {
+        patch_unref(c->patch);
+        if (c->module_fd >= 0)
+                close(c->module_fd);
+        free(c->path);
+        free(c->writable);
+        *c = (Candidate) { .module_fd = -EBADF };
+}
+
+static const char *plan_error_name(int r) {
+        switch (r) {
+        case -ENOENT:
+                return ERROR_NO_SUCH_PATCH;
+        case -EINVAL:
+        case -ENOTUNIQ:
+                return ERROR_INVALID_ARGS;
+        default:
+                return ERROR_FAILED;
+        }
+}
+
+static int plan_failure(Failure *failure, int r, const PolicyError *error) {
+        return failure_set(failure, r, plan_error_name(r), "%s", error->message[0] ? error->message : strerror(-r));
+}
+
+int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret, Inventory **ret_inventory,
+               Failure *failure) {
+        _cleanup_inventory_free_ Inventory *inventory = NULL;
+        _cleanup_plan_free_ Plan *plan = NULL;
+        PolicyError error = {};
+        HostFacts host;
+        FileFacts file = {
+                .path = c->path,
+                .writable_path = c->writable,
+                .signature = c->signature,
+                .module_signature = c->signature,
+        };
+        PlanInput input = { .policy = w->policy, .host = &host, .file = c->module_fd >= 0 ? &file : NULL };
+        Request request;
+        int r;
+
+        if (w->policy_problem)
+                return failure_set(failure, -EBADMSG, ERROR_FAILED, "Nothing is decided while the policy is broken: %s",
+                                   w->policy_problem);
+        r = w->hands->vtable->read_host_facts(w->hands, &host);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s", strerror(-r));
+        if (!host.livepatch)
+                return failure_set(failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
+                                   "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
+        r = w->hands->vtable->read_inventory(w->hands, &inventory);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s", strerror(-r));
+
+        job_spec_to_request(spec, c->patch, &request);
+        input.inventory = inventory;
+        input.request = &request;
+        input.repository = repository_patches(w->repository, &input.n_repository);
+        r = plan_build(&input, &plan, &error);
+        if (r < 0)
+                return plan_failure(failure, r, &error);
+
+        *ret = TAKE_PTR(plan);
+        if (ret_inventory)
+                *ret_inventory = TAKE_PTR(inventory);
+        return 0;
+}
+
+static void preparation_answer(Preparation *p, int r, Plan **plan, Inventory **inventory, const Failure *failure) {
+        p->callback(r, &p->candidate, plan, inventory, failure, p->userdata);
+}
+
+static void preparation_fail(Preparation *p, Failure *failure) {
+        Inventory *inventory = NULL;
+        Plan *plan = NULL;
+
+        preparation_answer(p, failure->error < 0 ? failure->error : -EIO, &plan, &inventory, failure);
+        failure_done(failure);
+}
+
+static void preparation_plan(Preparation *p) {
+        _cleanup_inventory_free_ Inventory *inventory = NULL;
+        _cleanup_plan_free_ Plan *plan = NULL;
+        Failure failure = {};
+
+        if (world_plan(p->world, p->spec, &p->candidate, &plan, &inventory, &failure) < 0) {
+                preparation_fail(p, &failure);
+                return;
+        }
+        preparation_answer(p, 0, &plan, &inventory, &failure);
+}
+
+/* ---- inspecting the one file ----------------------------------------------------------------------------------- */
+
+static int preparation_take(Preparation *p, const InspectResult *result, Failure *failure) {
+        _cleanup_free_ char *problem = NULL;
+        Patch *patch;
+        int r;
+
+        r = repository_merge_manifest(p->world->repository, p->manifest, result->patch, &patch, &problem);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_NOT_MODULE, "'%s' can't be used: %s", result->patch->name,
+                                   problem ?: strerror(-r));
+        patch_unref(p->candidate.patch);
+        p->candidate.patch = patch;
+        if ((p->spec->patch && !patch_name_equal(patch->name, p->spec->patch)) ||
+            (p->spec->has_level && patch->level != p->spec->level))
+                return failure_set(failure, -EAGAIN, ERROR_FAILED, "%s has become another patch while it was read: %s, level %u",
+                                   p->candidate.path, patch->name, patch->level);
+        p->candidate.module_fd = fcntl(result->content_fd, F_DUPFD_CLOEXEC, 3);
+        if (p->candidate.module_fd < 0) {
+                r = -errno;
+                return failure_set(failure, r, ERROR_FAILED, "Can't keep the module's content: %s", strerror(-r));
+        }
+        p->candidate.signature = result->signature_size > 0 ? SIGNATURE_UNKNOWN : SIGNATURE_MISSING;
+        p->candidate.has_module_relocations = result->has_module_relocations;
+        return 0;
+}
+
+static void on_inspected(int r, const char *text, const InspectResult *result, void *userdata) {
+        Preparation *p = userdata;
+        Failure failure = {};
+
+        if (r < 0)
+                (void) failure_set(&failure, r, ERROR_NOT_MODULE, "%s%s%s", p->candidate.path ?: "The file given",
+                                   ": ", *text ? text : strerror(-r));
+        else
+                r = preparation_take(p, result, &failure);
+        if (r < 0) {
+                preparation_fail(p, &failure);
+                return;
+        }
+        preparation_plan(p);
+}
+
+static void preparation_inspect(Preparation *p, int fd) {
+        Hands *hands = p->world->hands;
+        Failure failure = {};
+        int r;
+
+        r = hands->vtable->inspect(hands, fd, on_inspected, p, &p->inspection);
+        if (r < 0) {
+                (void) failure_set(&failure, r, ERROR_FAILED, "Can't have the module inspected: %s", strerror(-r));
+                preparation_fail(p, &failure);
+        }
+}
+
+/* ---- which patch is meant -------------------------------------------------------------------------------------- */
+
+/* The repository's patches, and after them what is registered with the shim under a name that the repository hasn't. */
+static int preparation_collect(Preparation *p) {
+        _cleanup_shim_snapshot_free_ ShimSnapshot *snapshot = NULL;
+        const World *w = p->world;
+        Patch *const *own;
+        int r;
+
+        own = repository_patches(w->repository, &p->n_own);
+        r = w->hands->vtable->read_snapshot(w->hands, &snapshot);
+        if (r < 0 && r != -ENOENT)
+                return r;
+        p->choice = calloc(p->n_own + (snapshot ? snapshot->n_patches : 0) + 1, sizeof(*p->choice));
+        if (!p->choice)
+                return -ENOMEM;
+        for (size_t i = 0; i < p->n_own; i++)
+                p->choice[p->n_choice++] = patch_ref(own[i]);
+        for (size_t i = 0; snapshot && i < snapshot->n_patches; i++)
+                if (!repository_find(w->repository, snapshot->patches[i].patch->name))
+                        p->choice[p->n_choice++] = patch_ref(snapshot->patches[i].patch);
+        return 0;
+}
+
+static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
+        _cleanup_inventory_free_ Inventory *inventory = NULL;
+        const World *w = p->world;
+        const RepositoryEntry *entry;
+        PolicyError error = {};
+        Request request;
+        int r;
+
+        if (p->spec->patch) {
+                entry = repository_find(w->repository, p->spec->patch);
+                if (entry && entry->problem)
+                        return failure_set(failure, -EBADMSG, ERROR_NOT_MODULE, "'%s' (/%s) can't be used: %s",
+                                           p->spec->patch, entry->path, entry->problem);
+        }
+        r = w->hands->vtable->read_inventory(w->hands, &inventory);
+        if (r >= 0)
+                r = preparation_collect(p);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s", strerror(-r));
+        job_spec_to_request(p->spec, NULL, &request);
+        r = request_resolve(&request, inventory, p->choice, p->n_choice, ret, &error);
+        return r < 0 ? plan_failure(failure, r, &error) : 0;
+}
+
+static int preparation_open(Preparation *p, const RepositoryEntry *entry, int *ret_fd, Failure *failure) {
+        int r;
+
+        p->candidate.path = strdup(entry->path);
+        if (!p->candidate.path || (entry->manifest && !(p->manifest = strdup(entry->manifest))) ||
+            (entry->writable && !(p->candidate.writable = strdup(entry->writable))))
+                return failure_set(failure, -ENOMEM, ERROR_FAILED, "Out of memory");
+        r = repository_open(p->world->repository, entry, ret_fd);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read /%s: %s", entry->path, strerror(-r));
+        return 0;
+}
+
+static void on_refreshed(void *userdata) {
+        const RepositoryEntry *entry;
+        Preparation *p = userdata;
+        Patch *patch = NULL;
+        Failure failure = {};
+        int fd;
+
+        if (preparation_resolve(p, &patch, &failure) < 0) {
+                preparation_fail(p, &failure);
+                return;
+        }
+        entry = patch ? repository_find(p->world->repository, patch->name) : NULL;
+        if (!entry) {
+                /* Registered, but in no repository: there is no file, only what the shim says. Or nothing can be named. */
+                p->candidate.patch = patch_ref(patch);
+                preparation_plan(p);
+                return;
+        }
+        if (preparation_open(p, entry, &fd, &failure) < 0) {
+                preparation_fail(p, &failure);
+                return;
+        }
+        preparation_inspect(p, fd);
+        close(fd);
+}
+
+static int on_defer(sd_event_source *source, void *userdata) {
+        Preparation *p = userdata;
+
+        if (p->spec->module_fd >= 0)
+                preparation_inspect(p, p->spec->module_fd);
+        else
+                preparation_plan(p);
+        return 0;
+}
+
+int prepare(const World *w, const JobSpec *spec, PrepareCallback callback, void *userdata, Preparation **ret) {
+        _cleanup_(preparation_freep) Preparation *p = NULL;
+        int r;
+
+        p = malloc(sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        *p = (Preparation) {
+                .world = w,
+                .spec = spec,
+                .callback = callback,
+                .userdata = userdata,
+                .candidate.module_fd = -EBADF,
+        };
+        if (spec->kind != REQUEST_DISABLE && spec->module_fd < 0)
+                r = repository_refresh(w->repository, on_refreshed, p, &p->wait);
+        else
+                r = sd_event_add_defer(w->event, &p->defer, on_defer, p);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+Preparation *preparation_free(Preparation *p) {
+        if (!p)
+                return NULL;
+        repository_wait_free(p->wait);
+        p->world->hands->vtable->inspect_free(p->inspection);
+        sd_event_source_disable_unref(p->defer);
+        for (size_t i = 0; i < p->n_choice; i++)
+                patch_unref(p->choice[i]);
+        free(p->choice);
+        free(p->manifest);
+        candidate_done(&p->candidate);
+        free(p);
+        return NULL;
+}

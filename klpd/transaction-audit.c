@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The journal records of a transaction: one per edge, with the fields of message-ids.h. What every record of a job has in
+ * common is put in by record_begin(); the rest is said by each edge.
+ */
+#include <stdio.h>
+#include <syslog.h>
+
+#include "klpd/transaction.h"
+
+static AuditRecord *record_begin(const Transaction *t, const char *message_id, const char *edge) {
+        AuditRecord *r = audit_begin(message_id, edge);
+        const Patch *p = t->candidate.patch;
+        char **vendor, stream[2 * (PATCH_NAME_MAX + 1) + 1];
+
+        audit_field_u64(r, "KLPD_JOB", t->id);
+        audit_field(r, "KLPD_REQUEST", request_kind_to_string(t->spec->kind));
+        audit_field(r, "KLPD_PATCH", transaction_patch_name(t));
+        if (p && p->kind != PATCH_FOREIGN) {
+                (void) snprintf(stream, sizeof(stream), "%s/%s", p->vendor, p->stream);
+                audit_field(r, "KLPD_STREAM", stream);
+                audit_field_u64(r, "KLPD_LEVEL", p->level);
+        }
+        audit_field_u64(r, "KLPD_UID", t->spec->uid);
+        audit_field(r, "KLPD_REASON", t->spec->reason);
+        if (t->spec->accept_irreversible)
+                audit_field(r, "KLPD_OVERRIDE", "accept-irreversible");
+        if (t->spec->replace_foreign)
+                audit_field(r, "KLPD_OVERRIDE", "replace-foreign");
+        STRV_FOREACH(vendor, t->spec->allow_vendor) {
+                char text[PATCH_NAME_MAX + 32];
+
+                (void) snprintf(text, sizeof(text), "allow-vendor=%s", *vendor);
+                audit_field(r, "KLPD_OVERRIDE", text);
+        }
+        if (t->generation > 0)
+                audit_field_u64(r, "KLPD_GENERATION", t->generation);
+        return r;
+}
+
+static void add_replaced(AuditRecord *r, const Transaction *t) {
+        char **name;
+
+        STRV_FOREACH(name, t->replaced)
+                audit_field(r, "KLPD_REPLACED", *name);
+}
+
+static void add_rules(AuditRecord *r, const Plan *plan) {
+        for (size_t i = 0; plan && i < plan->n_violations; i++)
+                audit_field(r, "KLPD_RULE", rule_to_string(plan->violations[i].rule));
+}
+
+static void add_durations(AuditRecord *r, const Transaction *t) {
+        audit_field_u64(r, "KLPD_DURATION_USEC", now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec);
+        if (t->transition_start_usec > 0 && t->transition_end_usec >= t->transition_start_usec)
+                audit_field_u64(r, "KLPD_TRANSITION_USEC", t->transition_end_usec - t->transition_start_usec);
+}
+
+static const char *request_noun(const Transaction *t) {
+        switch (t->spec->kind) {
+        case REQUEST_APPLY:
+        case REQUEST_CONVERGE:
+                return "Applying";
+        case REQUEST_DOWNGRADE:
+                return "Downgrading to";
+        case REQUEST_DISABLE:
+        case _REQUEST_KIND_MAX:
+        case _REQUEST_KIND_INVALID:
+                break;
+        }
+        return "Disabling";
+}
+
+void transaction_audit_started(Transaction *t) {
+        AuditRecord *r = record_begin(t, KLPD_MESSAGE_JOB_STARTED, "job-started");
+
+        add_replaced(r, t);
+        add_rules(r, t->plan);
+        audit_field(r, "KLPD_PLAN", t->plan_json);
+        audit_send(t->world->audit, r, LOG_INFO, "%s livepatch '%s', asked for by uid %u%s%s", request_noun(t),
+                   transaction_patch_name(t), (unsigned) t->spec->uid, t->spec->reason ? ": " : "", t->spec->reason ?: "");
+}
+
+void transaction_audit_loaded(Transaction *t) {
+        audit_send(t->world->audit, record_begin(t, KLPD_MESSAGE_LOADED, "loaded"), LOG_INFO,
+                   "Loaded livepatch module '%s'", t->name);
+}
+
+void transaction_audit_unloaded(Transaction *t) {
+        audit_send(t->world->audit, record_begin(t, KLPD_MESSAGE_UNLOADED, "unloaded"), LOG_INFO,
+                   "Removed livepatch module '%s'", t->name);
+}
+
+void audit_state_event(AuditRecord *r, const ShimEvent *event) {
+        const char *fate = NULL;
+        char id[24];
+
+        switch (event->kind) {
+        case KLP_SHIM_EVENT_STATE_INTRODUCED:
+                fate = "introduce";
+                break;
+        case KLP_SHIM_EVENT_STATE_KEPT:
+                fate = "keep";
+                break;
+        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
+                fate = "takeover";
+                break;
+        case KLP_SHIM_EVENT_STATE_EXCHANGED:
+                fate = "exchange";
+                break;
+        case KLP_SHIM_EVENT_STATE_REMOVED:
+                fate = "remove";
+                break;
+        case KLP_SHIM_EVENT_STATE_ORPHANED:
+                fate = "orphan";
+                break;
+        case KLP_SHIM_EVENT_SHADOW_FREED:
+        case KLP_SHIM_EVENT_MODULE_LOADED:
+        case KLP_SHIM_EVENT_MODULE_UNLOADED:
+        case KLP_SHIM_EVENT_REGISTERED:
+        case KLP_SHIM_EVENT_UNREGISTERED:
+        case KLP_SHIM_EVENT_PREPARING:
+        case KLP_SHIM_EVENT_ENDED:
+                return;
+        }
+        (void) snprintf(id, sizeof(id), "0x%" PRIx64, event->state_id);
+        audit_field(r, "KLPD_STATE_ID", id);
+        audit_field(r, "KLPD_STATE_NAME", event->state_name[0] ? event->state_name : NULL);
+        audit_field(r, "KLPD_FATE", fate);
+        if (event->kind == KLP_SHIM_EVENT_STATE_REMOVED)
+                audit_field_u64(r, "KLPD_FROM", event->state_version);
+        else {
+                if (event->has_previous_version)
+                        audit_field_u64(r, "KLPD_FROM", event->previous_version);
+                else if (event->kind == KLP_SHIM_EVENT_STATE_KEPT)
+                        audit_field_u64(r, "KLPD_FROM", event->state_version);
+                audit_field_u64(r, "KLPD_TO", event->state_version);
+        }
+}
+
+void transaction_audit_event(Transaction *t, const ShimEvent *event) {
+        AuditRecord *r;
+
+        switch (event->kind) {
+        case KLP_SHIM_EVENT_PREPARING:
+                r = record_begin(t, KLPD_MESSAGE_PREPARING, "preparing");
+                add_replaced(r, t);
+                audit_send(t->world->audit, r, LOG_INFO, "The kernel has begun the %s of livepatch '%s'",
+                           shim_operation_to_string(event->operation) ?: "change", event->name);
+                return;
+        case KLP_SHIM_EVENT_STATE_INTRODUCED:
+        case KLP_SHIM_EVENT_STATE_KEPT:
+        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
+        case KLP_SHIM_EVENT_STATE_EXCHANGED:
+        case KLP_SHIM_EVENT_STATE_REMOVED:
+        case KLP_SHIM_EVENT_STATE_ORPHANED:
+                r = record_begin(t, KLPD_MESSAGE_STATE, "state");
+                audit_state_event(r, event);
+                audit_send(t->world->audit, r, event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_INFO,
+                           "State 0x%" PRIx64 "%s%s version %u: %s", event->state_id, event->state_name[0] ? " " : "",
+                           event->state_name, event->state_version, shim_event_to_string(event->kind) ?: "changed");
+                return;
+        case KLP_SHIM_EVENT_SHADOW_FREED:
+        case KLP_SHIM_EVENT_MODULE_LOADED:
+        case KLP_SHIM_EVENT_MODULE_UNLOADED:
+        case KLP_SHIM_EVENT_REGISTERED:
+        case KLP_SHIM_EVENT_UNREGISTERED:
+        case KLP_SHIM_EVENT_ENDED:
+                return; /* said by the transaction itself, with more to say */
+        }
+}
+
+void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks) {
+        AuditRecord *r = record_begin(t, KLPD_MESSAGE_STALLED, "stalled");
+        uint64_t usec = now_usec(CLOCK_MONOTONIC) - t->transition_start_usec;
+
+        for (size_t i = 0; i < n_tasks; i++) {
+                char text[64];
+
+                (void) snprintf(text, sizeof(text), "%u/%u %s", tasks[i].pid, tasks[i].tid, tasks[i].comm);
+                audit_field(r, "KLPD_BLOCKER", text);
+        }
+        audit_field_u64(r, "KLPD_TRANSITION_USEC", usec);
+        audit_send(t->world->audit, r, LOG_WARNING, "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s",
+                   t->name, (double) usec / 1e6, n_tasks, n_tasks == 1 ? "task: " : "tasks",
+                   n_tasks == 1 ? tasks[0].comm : "", n_tasks == 0 ? " (idle CPUs can't be listed)" : "");
+}
+
+static void audit_completed(Transaction *t) {
+        AuditRecord *r = record_begin(t, KLPD_MESSAGE_COMPLETED, "completed");
+
+        add_replaced(r, t);
+        add_durations(r, t);
+        audit_field(r, "KLPD_RESULT", transaction_result_to_string(t->result));
+        audit_send(t->world->audit, r, LOG_NOTICE, "Livepatch '%s' is %s, after %.0f ms%s%s", t->name,
+                   t->disable ? "disabled" : "enabled", (double) (now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec) / 1e3,
+                   t->failure.message ? ". " : "", t->failure.message ?: "");
+}
+
+static void audit_failure(Transaction *t, const char *message_id, const char *edge, int priority) {
+        AuditRecord *r = record_begin(t, message_id, edge);
+
+        add_durations(r, t);
+        if (t->result == TRANSACTION_REFUSED) {
+                add_rules(r, t->plan);
+                audit_field(r, "KLPD_PLAN", t->plan_json);
+        }
+        audit_field(r, "KLPD_RESULT", transaction_result_to_string(t->result));
+        if (t->failure.error < 0)
+                audit_field_u64(r, "KLPD_ERRNO", (uint64_t) -t->failure.error);
+        audit_send(t->world->audit, r, priority, "%s", failure_message(&t->failure));
+}
+
+void transaction_audit_end(Transaction *t) {
+        switch (t->result) {
+        case TRANSACTION_DONE:
+                audit_completed(t);
+                return;
+        case TRANSACTION_REFUSED:
+                audit_failure(t, KLPD_MESSAGE_REFUSED, "refused", LOG_WARNING);
+                return;
+        case TRANSACTION_REVERSED:
+                audit_failure(t, KLPD_MESSAGE_REVERSED, "reversed", LOG_WARNING);
+                return;
+        case TRANSACTION_CANCELLED:
+                if (t->transition_start_usec > 0)
+                        audit_failure(t, KLPD_MESSAGE_REVERSED, "reversed", LOG_NOTICE);
+                else
+                        audit_failure(t, KLPD_MESSAGE_FAILED, "failed", LOG_NOTICE);
+                return;
+        case TRANSACTION_FAILED:
+                audit_failure(t, KLPD_MESSAGE_FAILED, "failed", LOG_ERR);
+                return;
+        case TRANSACTION_NOTHING_TO_DO:
+        case _TRANSACTION_RESULT_MAX:
+                return; /* no edge: nothing was, and nothing is, different */
+        }
+}

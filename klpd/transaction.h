@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One change, from being asked for to being over: a fixed list of steps, each with start, event, undo and deadline
+ * (DESIGN.md, "The daemon"). It decides before it acts: nothing visible happens before `load`. What it learns from the kernel it
+ * reads again before it believes it: success is reported when sysfs and the shim both say so, never because a request was
+ * sent.
+ *
+ *   verify   candidate and first plan                   undo: nothing
+ *   load     the module into the kernel; registers      undo: unload
+ *   replan   what registered is what was planned        undo: nothing
+ *   enable   through the helper, with the generation of the plan; -ESTALE: replan again, bounded
+ *   settle   until the transition is over; past the deadline, or cancelled: reversed; a reversal that lost the race is
+ *            brought forward again
+ *   collect  what is no longer used goes to the collector
+ *   commit   the kernel's own view, once more
+ *
+ * Steps move on with transaction_next(), end everything with transaction_fail(), which undoes the steps behind it from
+ * the last to the first, and wait by returning. Whatever is under way outside (helper, inspection) holds a reference.
+ */
+#pragma once
+
+#include "klpd/prepare.h"
+
+typedef struct Transaction Transaction;
+typedef struct TransactionStep TransactionStep;
+
+typedef enum TransactionResult {
+        TRANSACTION_DONE,
+        TRANSACTION_NOTHING_TO_DO,
+        TRANSACTION_REFUSED,
+        TRANSACTION_FAILED,
+        TRANSACTION_CANCELLED,
+        TRANSACTION_REVERSED,
+        _TRANSACTION_RESULT_MAX,
+} TransactionResult;
+
+const char *transaction_result_to_string(TransactionResult result); /* as in JobRemoved */
+
+typedef struct TransactionHandlers {
+        void (*changed)(Transaction *t, void *userdata);               /* step or plan */
+        void (*finished)(Transaction *t, void *userdata);              /* once; last */
+        void (*retire)(Transaction *t, const char *module, void *userdata); /* to be removed late */
+        void *userdata;
+} TransactionHandlers;
+
+struct TransactionStep {
+        const char *name;
+        /* Starts the step. Goes on by itself (transaction_next(), transaction_fail()), now or later. */
+        void (*start)(Transaction *t);
+        /* An event of the shim's; NULL: events were lost. */
+        void (*event)(Transaction *t, const ShimEvent *event);
+        /* Asked to cancel. Without it: transaction_fail(), which is right where nothing is under way outside. */
+        void (*cancel)(Transaction *t);
+        /* Undoes what the step did; ends, now or later, with transaction_undone(). NULL: nothing to undo. */
+        void (*undo)(Transaction *t);
+        uint64_t deadline_usec; /* of start, 0: the step has its own or none */
+        void (*expired)(Transaction *t); /* without it: transaction_fail() */
+};
+
+typedef enum SettlePhase {
+        SETTLE_FORWARD,   /* waiting for the change that was asked for */
+        SETTLE_REVERSING, /* written the other way round */
+        SETTLE_AGAIN,     /* the reversal lost the race: written forward once more */
+} SettlePhase;
+
+struct Transaction {
+        unsigned n_ref;
+        const World *world;
+        TransactionHandlers handlers;
+        JobSpec *spec;
+        uint32_t id;
+
+        /* What is to be done */
+        Preparation *preparation;
+        Candidate candidate;
+        Plan *plan;
+        char *plan_json;
+        char *name;          /* of the patch that changes; NULL until it is known */
+        bool disable;
+        uint64_t generation; /* on which the plan was made */
+        char **replaced;     /* names of what an atomic replace takes off the stack */
+        char **collectable;  /* what klpd may remove afterwards: foreign patches aren't its */
+
+        /* How far it is */
+        size_t step;
+        bool started, undoing, finished;
+        bool cancel_requested;
+        bool loaded;         /* this transaction has loaded the module */
+        bool pending;        /* an operation of the helper's is under way */
+        unsigned n_replans, n_again;
+        sd_event_source *timer, *deadline, *kick;
+        void (*on_timer)(Transaction *t);
+
+        /* settle */
+        SettlePhase phase;
+        TransactionResult reversal; /* why: TRANSACTION_REVERSED or _CANCELLED */
+        bool written;               /* the helper has answered to the write of this phase */
+        bool ended;                 /* ENDED came for the change of this phase */
+        enum klp_shim_end end;
+        bool lost_race;
+        bool completed;             /* the change that was asked for is in force */
+        uint64_t check_usec;        /* interval of looking at sysfs; load: of trying to unload */
+        uint64_t agreed_usec;       /* since when sysfs and shim agree, without an event */
+        unsigned n_stalled;
+        sd_event_source *stall;
+
+        /* For the record */
+        uint64_t start_usec;            /* CLOCK_REALTIME */
+        uint64_t start_monotonic_usec;
+        uint64_t transition_start_usec; /* CLOCK_MONOTONIC; 0: never in transition */
+        uint64_t transition_end_usec;
+
+        TransactionResult result;
+        Failure failure;
+};
+
+/* Takes spec over, also on failure. Does nothing yet. */
+int transaction_new(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id, Transaction **ret);
+Transaction *transaction_ref(Transaction *t);
+Transaction *transaction_unref(Transaction *t);
+DEFINE_CLEANUP(Transaction *, transaction_unref);
+
+/* From the event loop, soon. */
+int transaction_start(Transaction *t);
+/* -EALREADY: it is being cancelled or undone already, or it is over. */
+int transaction_cancel(Transaction *t);
+/* Ends without the finished handler and without undoing anything: klpd goes. */
+void transaction_abandon(Transaction *t);
+void transaction_event(Transaction *t, const ShimEvent *event);
+/* Whether an event belongs to what this transaction does, and isn't somebody else's doing. */
+bool transaction_expects(const Transaction *t, const ShimEvent *event);
+const char *transaction_step_name(const Transaction *t);
+/* The patch, as far as it is known: what was asked for, or what it turned out to be; "" if neither. */
+const char *transaction_patch_name(const Transaction *t);
+
+/* ---- for the steps -------------------------------------------------------------------------------------------- */
+
+extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_collect, step_commit;
+
+#define TRANSACTION_REPLANS_MAX 8U
+#define TRANSACTION_AGAIN_MAX 4U
+
+void transaction_next(Transaction *t);
+void transaction_repeat(Transaction *t, const TransactionStep *step); /* goes back to an earlier step, without undoing */
+/* Fails with that result, name and sentence; the first failure counts. */
+void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format, ...)
+        _printf_(5, 6);
+/* Over without a change or with success; note may be NULL and goes into the message. */
+void transaction_finish(Transaction *t, TransactionResult result, const char *note);
+void transaction_undone(Transaction *t);
+/* Takes the plan and says what it refuses: false, and the transaction is over or failing, unless it may go on. */
+bool transaction_take_plan(Transaction *t, Plan *plan, const Inventory *inventory);
+/* Calls callback(t) after usec, unless the step ends before. One at a time. */
+int transaction_set_timer(Transaction *t, uint64_t usec, void (*callback)(Transaction *t));
+int transaction_arm_deadline(Transaction *t, uint64_t usec); /* of the step; 0: none */
+uint64_t transaction_timeout(const Transaction *t); /* of the transition */
+bool transaction_is_plain(const Transaction *t);
+uint64_t now_usec(clockid_t clock);
+
+/* ---- transaction-audit.c --------------------------------------------------------------------------------------- */
+
+void transaction_audit_started(Transaction *t);
+void transaction_audit_loaded(Transaction *t);
+void transaction_audit_unloaded(Transaction *t);
+void transaction_audit_event(Transaction *t, const ShimEvent *event); /* preparing and states */
+void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks);
+void transaction_audit_end(Transaction *t);
+/* KLPD_STATE_ID and so on of a state event. */
+void audit_state_event(AuditRecord *r, const ShimEvent *event);
