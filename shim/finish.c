@@ -80,7 +80,8 @@ static void take_back(void)
 			continue;
 		to->data = NULL;
 		if ((to->flags & KLP_SHIM_STATE_SHADOW) && !was_open(entry))
-			klp_shim_shadow_close(to, klp_shim_core_forced(&op->copy->patch));
+			klp_shim_shadow_close(to, op->copy->reg->name,
+					      klp_shim_core_forced(&op->copy->patch));
 	}
 }
 
@@ -123,7 +124,7 @@ static void state_event(enum klp_shim_event event, u32 patch, u32 state,
 		return;		/* a plain patch's: never anything but kept */
 	info.name = copy->reg->name;
 	info.state = klp_shim_slot_state(patch, state);
-	if (entry->fate == KLP_DIFF_TAKEOVER || entry->fate == KLP_DIFF_EXCHANGE) {
+	if (event == KLP_SHIM_EVENT_STATE_TAKEN_OVER || event == KLP_SHIM_EVENT_STATE_EXCHANGED) {
 		klp_shim_slot_prev(entry->from_patch, entry->from_state, &prev);
 		info.prev_version = prev.version;
 		info.has_prev = true;

@@ -197,7 +197,7 @@ void klp_shim_slot_prev(u32 patch, u32 state, struct klp_shim_prev_state *ret_pr
 
 /* shadow.c */
 void klp_shim_shadow_open(struct klp_shim_id *rec);
-void klp_shim_shadow_close(struct klp_shim_state *state, bool leave);
+void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool leave);
 u64 klp_shim_shadow_count(struct klp_shim_id *rec);
 bool klp_shim_shadow_leaked(struct klp_shim_id *rec);
 

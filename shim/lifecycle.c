@@ -164,13 +164,14 @@ static void call_void(const struct klp_diff_call *call, struct klp_shim_state *s
 	}
 }
 
-static bool is_forced(const struct klp_diff_call *call)
+/* The shadow variables of the state go, or stay for good after a forced transition. */
+static void close_shadows(const struct klp_diff_call *call, struct klp_shim_state *state)
 {
 	struct klp_shim_op *op = &klp_shim_op;
 	struct klp_shim_copy *copy;
 
 	copy = call->patch == op->change.n_stack ? op->copy : op->slots[call->patch].copy;
-	return klp_shim_core_forced(&copy->patch);
+	klp_shim_shadow_close(state, copy->reg->name, klp_shim_core_forced(&copy->patch));
 }
 
 /*
@@ -202,7 +203,7 @@ static int run_calls(enum klp_diff_phase phase, u32 failed, u32 *ret_failed)
 				continue;
 			/* The failing one cleans up after itself, but for what the shim counts. */
 			if (call->callback == KLP_DIFF_PRE_PATCH)
-				klp_shim_shadow_close(state, false);
+				close_shadows(call, state);
 			*ret_failed = i;
 			/* A positive number isn't an error for the core. */
 			return ret < 0 ? ret : -EINVAL;
@@ -211,7 +212,7 @@ static int run_calls(enum klp_diff_phase phase, u32 failed, u32 *ret_failed)
 		call_void(call, state, &prev);
 		/* Freed at once: SEMANTICS.md section 3. */
 		if (call->callback == KLP_DIFF_POST_UNPATCH && entry->fate != KLP_DIFF_EXCHANGE)
-			klp_shim_shadow_close(state, is_forced(call));
+			close_shadows(call, state);
 	}
 	return 0;
 }

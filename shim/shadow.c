@@ -57,9 +57,9 @@ void klp_shim_shadow_open(struct klp_shim_id *rec)
 
 /*
  * The state is gone.  leave: by a forced transition, tasks may still use the
- * variables, so they stay for good.
+ * variables, so they stay for good.  patch: the name of the one that had it.
  */
-void klp_shim_shadow_close(struct klp_shim_state *state, bool leave)
+void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool leave)
 {
 	struct klp_shim_id *rec = state->shim_id;
 	unsigned long flags;
@@ -76,7 +76,7 @@ void klp_shim_shadow_close(struct klp_shim_state *state, bool leave)
 
 	if (freed)
 		klp_shim_event(KLP_SHIM_EVENT_SHADOW_FREED, &(struct klp_shim_event_info) {
-			       .name = state->name ?: "", .state = state, .shadow_count = freed });
+			       .name = patch, .state = state, .shadow_count = freed });
 }
 
 u64 klp_shim_shadow_count(struct klp_shim_id *rec)
