@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -131,6 +132,8 @@ static void *settle_thread(void *userdata) {
         struct SettleThread *t = userdata;
         Settle *s = t->settle;
         bool pinned;
+
+        (void) prctl(PR_SET_NAME, "klpd-settle", 0, 0, 0);
 
         /* Went offline, or out of our cpuset: nothing to do here, but the start waits for everybody. */
         pinned = pin(t->cpu) >= 0;

@@ -506,6 +506,10 @@ ShimClient *shim_client_free(ShimClient *c) {
         return NULL;
 }
 
+int shim_client_hold_events(ShimClient *c, bool hold) {
+        return c->source ? sd_event_source_set_enabled(c->source, hold ? SD_EVENT_OFF : SD_EVENT_ON) : 0;
+}
+
 uint32_t shim_client_abi(const ShimClient *c) {
         return c->abi;
 }

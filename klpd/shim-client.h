@@ -108,6 +108,13 @@ const char *shim_client_problem(const ShimClient *c);
 /* Looks again, now; what the loop would do by itself soon after the shim was loaded. No handler is called. */
 int shim_client_connect(ShimClient *c, PolicyError *error);
 
+/*
+ * Leaves events in the kernel's queue (hold), or takes them again. To be held while klpd-helper assists a change: the
+ * event that tells of its preparation would wake klpd at the very moment in which no other task should be running, and
+ * klpd itself would be what the transition waits for, a second or more. Release it in the request's callback.
+ */
+int shim_client_hold_events(ShimClient *c, bool hold);
+
 int shim_client_info(ShimClient *c, ShimInfo *ret, PolicyError *error);
 int shim_client_read(ShimClient *c, ShimSnapshot **ret, PolicyError *error);
 ShimSnapshot *shim_snapshot_free(ShimSnapshot *s); /* NULL is fine; returns NULL */
