@@ -85,7 +85,7 @@ static u32 patch_flags(struct klp_shim_reg *reg)
 		flags |= KLP_SHIM_PATCH_ENABLED;
 	if (klp_shim_op.active && klp_shim_op.copy == copy) {
 		flags |= KLP_SHIM_PATCH_TRANSITION;
-		/* A reversal shows nowhere but here; before the start of an enable it is unset too. */
+		/* Also unset before an enable has started, which is the enabler's time. */
 		if (!klp_shim_core_enabled(&copy->patch) && !READ_ONCE(copy->enabler))
 			flags |= KLP_SHIM_PATCH_UNPATCHING;
 	}

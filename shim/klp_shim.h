@@ -3,10 +3,8 @@
  * For authors of livepatches: what a managed livepatch includes.
  *
  * A managed patch registers with klp_shim; loading its module changes nothing
- * until the shim is told to enable it.  A whole patch looks like this:
- *
- *	#include <linux/module.h>
- *	#include "klp_shim.h"
+ * until the shim is told to enable it.  A whole patch, after
+ * its includes, looks like this:
  *
  *	#define STATES(STATE)						\
  *		STATE(refused, 1, 1, SHADOW, "refused-options",		\

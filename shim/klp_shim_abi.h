@@ -101,6 +101,7 @@ enum klp_shim_attr {
 	KLP_SHIM_A_UNASKED,		/* flag: not started by ENABLE */
 	__KLP_SHIM_A_MAX,
 };
+
 #define KLP_SHIM_A_MAX (__KLP_SHIM_A_MAX - 1)
 
 enum klp_shim_patch_attr {
@@ -118,6 +119,7 @@ enum klp_shim_patch_attr {
 	KLP_SHIM_PATCH_A_FUNC,		/* nest of klp_shim_func_attr, repeated */
 	__KLP_SHIM_PATCH_A_MAX,
 };
+
 #define KLP_SHIM_PATCH_A_MAX (__KLP_SHIM_PATCH_A_MAX - 1)
 
 enum klp_shim_state_attr {
@@ -135,6 +137,7 @@ enum klp_shim_state_attr {
 	KLP_SHIM_STATE_A_PREV_VERSION,	/* u32, before a takeover or exchange */
 	__KLP_SHIM_STATE_A_MAX,
 };
+
 #define KLP_SHIM_STATE_A_MAX (__KLP_SHIM_STATE_A_MAX - 1)
 
 enum klp_shim_func_attr {
@@ -144,6 +147,7 @@ enum klp_shim_func_attr {
 	KLP_SHIM_FUNC_A_SYMPOS,		/* u32 */
 	__KLP_SHIM_FUNC_A_MAX,
 };
+
 #define KLP_SHIM_FUNC_A_MAX (__KLP_SHIM_FUNC_A_MAX - 1)
 
 enum klp_shim_task_attr {
@@ -154,15 +158,18 @@ enum klp_shim_task_attr {
 	KLP_SHIM_TASK_A_KTHREAD,	/* flag */
 	__KLP_SHIM_TASK_A_MAX,
 };
+
 #define KLP_SHIM_TASK_A_MAX (__KLP_SHIM_TASK_A_MAX - 1)
 
 /* KLP_SHIM_PATCH_A_FLAGS */
-#define KLP_SHIM_PATCH_ENABLED		(1U << 0)  /* on the stack, also in transition to or from it */
+/* on the stack, also in transition to or from it */
+#define KLP_SHIM_PATCH_ENABLED		(1U << 0)
 #define KLP_SHIM_PATCH_TRANSITION	(1U << 1)  /* the transition under way is this patch's */
 #define KLP_SHIM_PATCH_UNPATCHING	(1U << 2)  /* ... and leads to disabled */
 #define KLP_SHIM_PATCH_FORCED		(1U << 3)  /* left by force: pinned, never enabled again */
 #define KLP_SHIM_PATCH_ORPHAN		(1U << 4)  /* disabled, but holds an orphaned state */
-#define KLP_SHIM_PATCH_RETIRING		(1U << 5)  /* its last use is not over yet: ENABLE says -EAGAIN */
+/* its last use is not over yet: ENABLE says -EAGAIN */
+#define KLP_SHIM_PATCH_RETIRING		(1U << 5)
 
 /* KLP_SHIM_STATE_A_FLAGS; the same bits in the authors' table and in klp_shim_diff.h. */
 #define KLP_SHIM_STATE_BLOCK_DISABLE	(1U << 0)

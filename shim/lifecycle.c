@@ -245,7 +245,7 @@ static int judge(const char **ret_reason)
 			return -EINVAL;
 		}
 		if (goes && !from) {
-			*ret_reason = "a state of a patch that is not managed would be removed or exchanged by a replace";
+			*ret_reason = "a state held by a plain patch would be removed or exchanged";
 			return -EINVAL;
 		}
 		if (entry->fate == KLP_DIFF_KEEP && from && to &&
@@ -253,7 +253,8 @@ static int judge(const char **ret_reason)
 			*ret_reason = "a state keeps its version but not its shadow flag";
 			return -EINVAL;
 		}
-		if (entry->fate == KLP_DIFF_INTRODUCE && to && klp_shim_shadow_leaked(to->shim_id)) {
+		if (entry->fate == KLP_DIFF_INTRODUCE && to &&
+		    klp_shim_shadow_leaked(to->shim_id)) {
 			*ret_reason = "a forced transition left shadow variables of a state";
 			return -EPERM;
 		}

@@ -20,6 +20,7 @@
 
 #include "internal.h"
 
+/* Registry, stack, holders, generation: see internal.h. */
 DEFINE_MUTEX(klp_shim_mutex);
 LIST_HEAD(klp_shim_regs);
 LIST_HEAD(klp_shim_stack);

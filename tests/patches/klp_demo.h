@@ -37,7 +37,7 @@ static int klp_ip_options_get(struct net *net, struct ip_options_rcu **optp,
 {
 	struct ip_options_rcu *opt;
 
-	opt = kzalloc(sizeof(struct ip_options_rcu) + ((optlen + 3) & ~3), GFP_KERNEL);
+	opt = kzalloc(sizeof(*opt) + ((optlen + 3) & ~3), GFP_KERNEL);
 	if (!opt)
 		return -ENOMEM;
 	if (optlen && copy_from_sockptr(opt->opt.__data, data, optlen)) {

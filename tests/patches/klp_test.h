@@ -92,7 +92,7 @@ static int pre_patch(struct klp_shim_state *state)
 {
 	int ret;
 
-	klp_trace("%llu pre_patch", state->id);
+	klp_trace("%llu %s", state->id, __func__);
 	ret = make_shadow(state);
 	if (ret)
 		return ret;
@@ -102,25 +102,25 @@ static int pre_patch(struct klp_shim_state *state)
 
 static void post_patch(struct klp_shim_state *state)
 {
-	klp_trace("%llu post_patch", state->id);
+	klp_trace("%llu %s", state->id, __func__);
 }
 
 static void pre_unpatch(struct klp_shim_state *state)
 {
-	klp_trace("%llu pre_unpatch", state->id);
+	klp_trace("%llu %s", state->id, __func__);
 }
 
 static void post_unpatch(struct klp_shim_state *state)
 {
-	klp_trace("%llu post_unpatch", state->id);
+	klp_trace("%llu %s", state->id, __func__);
 }
 
 static int pre_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
 {
 	struct klp_shim_prev_state again = { };
 
-	klp_trace("%llu pre_takeover from %u data %lu", state->id, prev->version,
-	      (unsigned long)prev->data);
+	klp_trace("%llu %s from %u data %lu", state->id, __func__, prev->version,
+		  (unsigned long)prev->data);
 	/* The interface for ported patches says the same. */
 	if (klp_shim_get_prev_state(state->id, &again) || again.version != prev->version ||
 	    state->data != prev->data)
@@ -132,40 +132,40 @@ static int pre_takeover(struct klp_shim_state *state, const struct klp_shim_prev
 
 static void post_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
 {
-	klp_trace("%llu post_takeover from %u data %lu", state->id, prev->version,
-	      (unsigned long)prev->data);
+	klp_trace("%llu %s from %u data %lu", state->id, __func__, prev->version,
+		  (unsigned long)prev->data);
 }
 
 static void cancel_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
 {
 	klp_shim_shadow_free(state, state);
-	klp_trace("%llu cancel_takeover from %u data %lu", state->id, prev->version,
-	      (unsigned long)prev->data);
+	klp_trace("%llu %s from %u data %lu", state->id, __func__, prev->version,
+		  (unsigned long)prev->data);
 }
 
 static int obj_pre_patch(struct klp_object *obj)
 {
 	if (objtrace)
-		klp_trace("%s obj_pre_patch", obj->name ?: "vmlinux");
+		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
 	return READ_ONCE(objfail) ? -EIO : 0;
 }
 
 static void obj_post_patch(struct klp_object *obj)
 {
 	if (objtrace)
-		klp_trace("%s obj_post_patch", obj->name ?: "vmlinux");
+		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
 }
 
 static void obj_pre_unpatch(struct klp_object *obj)
 {
 	if (objtrace)
-		klp_trace("%s obj_pre_unpatch", obj->name ?: "vmlinux");
+		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
 }
 
 static void obj_post_unpatch(struct klp_object *obj)
 {
 	if (objtrace)
-		klp_trace("%s obj_post_unpatch", obj->name ?: "vmlinux");
+		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
 }
 
 static noinline int klp_cmdline_proc_show(struct seq_file *m, void *v)

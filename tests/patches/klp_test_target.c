@@ -19,15 +19,14 @@ static DECLARE_WAIT_QUEUE_HEAD(sleepers);
 static unsigned int released;
 static struct task_struct *thread;
 
-int klp_test_target_value(void);
-int klp_test_target_sleep(void);
+static int value;
 
-noinline int klp_test_target_value(void)
+static noinline int klp_test_target_value(void)
 {
-	return 0;
+	return READ_ONCE(value);
 }
 
-noinline int klp_test_target_sleep(void)
+static noinline int klp_test_target_sleep(void)
 {
 	unsigned int start = READ_ONCE(released);
 
