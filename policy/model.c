@@ -174,8 +174,8 @@ int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, con
                 return -EINVAL;
         if (p->n_states >= PATCH_STATES_MAX)
                 return -E2BIG;
-        /* Tables are mostly written in ascending order: only what isn't above the last one can be there already. */
-        if (p->n_states > 0 && id <= p->states[p->n_states - 1].id && patch_find_state(p, id))
+        /* Tables are mostly written in ascending order: what is above all others can't be there already. */
+        if (p->n_states > 0 && id <= p->highest_state && patch_find_state(p, id))
                 return -EEXIST;
         if (name) {
                 copy = strdup(name);
@@ -185,6 +185,8 @@ int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, con
         r = grow((void **) &p->states, p->n_states, sizeof(*p->states));
         if (r < 0)
                 return r;
+        if (id > p->highest_state)
+                p->highest_state = id;
         p->states[p->n_states++] = (PatchState) { .id = id, .version = version, .flags = flags, .name = TAKE_PTR(copy) };
         return 0;
 }

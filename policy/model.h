@@ -70,6 +70,7 @@ typedef struct Patch {
         PatchKind kind;
         PatchState *states;
         size_t n_states;
+        uint64_t highest_state; /* id; kept by patch_add_state() */
         PatchFunction *functions;
         size_t n_functions;
         char **fixes, **requires, **conflicts, **tags;
