@@ -377,26 +377,83 @@ static int kernel_load_shim(Hands *hands, HandsCallback callback, void *userdata
         return 0;
 }
 
+/* A change that is assisted: events stay in the kernel's queue until it has returned (shim_client_hold_events()). */
+typedef struct Assisted {
+        KernelHands *hands;
+        HandsCallback callback;
+        void *userdata;
+} Assisted;
+
+static void on_assisted(int error, const char *text, void *userdata) {
+        _cleanup_free_ Assisted *a = userdata;
+
+        if (error != -ECANCELED)
+                (void) shim_client_hold_events(a->hands->shim, false);
+        a->callback(error, text, a->userdata);
+}
+
+static int assisted_new(KernelHands *h, HandsCallback callback, void *userdata, Assisted **ret) {
+        Assisted *a;
+
+        a = malloc(sizeof(*a));
+        if (!a)
+                return -ENOMEM;
+        *a = (Assisted) { .hands = h, .callback = callback, .userdata = userdata };
+        *ret = a;
+        return 0;
+}
+
+/* r: what the helper's client said when it was asked. */
+static int assisted_begin(Assisted *a, int r) {
+        if (r < 0) {
+                free(a);
+                return r;
+        }
+        if (a->hands->settle.assist)
+                (void) shim_client_hold_events(a->hands->shim, true);
+        return 0;
+}
+
 static int kernel_load(Hands *hands, int module_fd, const char *name, bool assist, HandsCallback callback,
                        void *userdata) {
         KernelHands *h = kernel_hands(hands);
+        Assisted *a;
+        int r;
 
-        return helper_client_load(h->helper, module_fd, name, NULL, assist ? &h->settle : NULL, h->deadline_usec, callback,
-                                  userdata);
+        if (!assist)
+                return helper_client_load(h->helper, module_fd, name, NULL, NULL, h->deadline_usec, callback, userdata);
+        r = assisted_new(h, callback, userdata, &a);
+        if (r < 0)
+                return r;
+        return assisted_begin(a, helper_client_load(h->helper, module_fd, name, NULL, &h->settle, h->deadline_usec,
+                                                    on_assisted, a));
 }
 
 static int kernel_enable(Hands *hands, const char *name, uint64_t generation, HandsCallback callback, void *userdata) {
         KernelHands *h = kernel_hands(hands);
+        Assisted *a;
+        int r;
 
-        return helper_client_enable(h->helper, name, generation, &h->settle, h->deadline_usec, callback, userdata);
+        r = assisted_new(h, callback, userdata, &a);
+        if (r < 0)
+                return r;
+        return assisted_begin(a, helper_client_enable(h->helper, name, generation, &h->settle, h->deadline_usec,
+                                                      on_assisted, a));
 }
 
 static int kernel_write_enabled(Hands *hands, const char *name, bool value, bool assist, HandsCallback callback,
                                 void *userdata) {
         KernelHands *h = kernel_hands(hands);
+        Assisted *a;
+        int r;
 
-        return helper_client_write_enabled(h->helper, name, value, assist ? &h->settle : NULL, h->deadline_usec, callback,
-                                           userdata);
+        if (!assist)
+                return helper_client_write_enabled(h->helper, name, value, NULL, h->deadline_usec, callback, userdata);
+        r = assisted_new(h, callback, userdata, &a);
+        if (r < 0)
+                return r;
+        return assisted_begin(a, helper_client_write_enabled(h->helper, name, value, &h->settle, h->deadline_usec,
+                                                             on_assisted, a));
 }
 
 static int kernel_unload(Hands *hands, const char *name, HandsCallback callback, void *userdata) {

@@ -6,6 +6,8 @@
 #include "klpd/log.h"
 #include "klpd/manager.h"
 
+#define ANNOUNCE_USEC UINT64_C(50000)
+
 int job_new(Manager *manager, JobSpec *spec, uint32_t id, const TransactionHandlers *handlers, Job **ret) {
         _cleanup_(job_freep) Job *j = NULL;
         int r;
@@ -31,6 +33,7 @@ int job_new(Manager *manager, JobSpec *spec, uint32_t id, const TransactionHandl
 Job *job_free(Job *j) {
         if (!j)
                 return NULL;
+        sd_event_source_disable_unref(j->announce);
         sd_bus_slot_unref(j->slot);
         if (j->transaction && !j->transaction->finished)
                 transaction_abandon(j->transaction);
@@ -46,12 +49,29 @@ int job_export(Job *j) {
         return sd_bus_add_object_vtable(j->manager->bus, &j->slot, j->path, "org.klpd1.Job", job_vtable, j);
 }
 
+static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
+        Job *j = userdata;
+        int r;
+
+        j->announce = sd_event_source_disable_unref(j->announce);
+        if (j->transaction->pending) {
+                job_changed(j);
+                return 0;
+        }
+        if (!j->slot)
+                return 0;
+        r = sd_bus_emit_properties_changed(j->manager->bus, j->path, "org.klpd1.Job", "Step", "Plan", "Patch", NULL);
+        if (r < 0)
+                log_warning("Can't announce the progress of job %u: %s", j->id, strerror(-r));
+        return 0;
+}
+
 void job_changed(Job *j) {
         int r;
 
-        if (!j->slot)
+        if (j->announce)
                 return;
-        r = sd_bus_emit_properties_changed(j->manager->bus, j->path, "org.klpd1.Job", "Step", "Plan", "Patch", NULL);
+        r = sd_event_add_time_relative(j->manager->event, &j->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, j);
         if (r < 0)
                 log_warning("Can't announce the progress of job %u: %s", j->id, strerror(-r));
 }

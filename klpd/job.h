@@ -18,6 +18,7 @@ typedef struct Job {
         char path[48];
         Transaction *transaction;
         sd_bus_slot *slot;
+        sd_event_source *announce; /* PropertiesChanged, a moment later */
 } Job;
 
 /* Takes spec over, also on failure. Exports the object where there is a bus. */
@@ -27,7 +28,8 @@ DEFINE_CLEANUP(Job *, job_free);
 
 /* Puts the object on the bus, again after a reconnect. */
 int job_export(Job *j);
-/* PropertiesChanged for Step and Plan. */
+/* PropertiesChanged for Step and Plan, soon, and not in the moment in which the kernel is told: whoever is woken by it would stand
+ * in the way of the transition's first pass. */
 void job_changed(Job *j);
 
 extern const sd_bus_vtable job_vtable[];

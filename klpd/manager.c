@@ -12,7 +12,7 @@
 
 #define POLICY_PATH "etc/klpd/policy.json"
 #define POLICY_BYTES_MAX (1024U * 1024U)
-#define ANNOUNCE_USEC UINT64_C(50000)
+#define ANNOUNCE_USEC UINT64_C(100000)
 /* How long the kernel's announcements of what klpd has done itself may lag behind. */
 #define EXPECTED_USEC UINT64_C(5000000)
 
@@ -122,7 +122,10 @@ static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
         Manager *m = userdata;
 
         m->announce = sd_event_source_disable_unref(m->announce);
-        manager_announce_changes(m);
+        if (m->job && m->job->transaction->pending)
+                manager_mark_stale(m); /* not while the kernel is being told: see job_changed() */
+        else
+                manager_announce_changes(m);
         return 0;
 }
 

@@ -51,13 +51,14 @@ static void on_done(int r, const char *text, void *userdata) {
         t->pending = false;
         if (t->finished)
                 return;
+        transaction_audit_loaded(t);
         /* Already so: `settle` looks what the kernel says. */
         if (r < 0 && !(t->disable && (r == -EINVAL || r == -ENOENT))) {
                 enable_fail(t, r, text);
                 return;
         }
         if (transaction_is_plain(t) && !t->disable) {
-                t->loaded = true;
+                t->loaded = t->loaded_unsaid = true;
                 transaction_audit_loaded(t);
         }
         transaction_next(t);

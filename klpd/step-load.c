@@ -29,8 +29,7 @@ static void on_loaded(int r, const char *text, void *userdata) {
                 load_fail(t, r, "load livepatch", text);
                 return;
         }
-        t->loaded = true;
-        transaction_audit_loaded(t);
+        t->loaded = t->loaded_unsaid = true;
         transaction_next(t);
 }
 

@@ -82,47 +82,47 @@ void transaction_audit_started(Transaction *t) {
 }
 
 void transaction_audit_loaded(Transaction *t) {
+        if (!t->loaded_unsaid)
+                return;
+        t->loaded_unsaid = false;
         audit_send(t->world->audit, record_begin(t, KLPD_MESSAGE_LOADED, "loaded"), LOG_INFO,
                    "Loaded livepatch module '%s'", t->name);
 }
 
 void transaction_audit_unloaded(Transaction *t) {
+        transaction_audit_loaded(t);
         audit_send(t->world->audit, record_begin(t, KLPD_MESSAGE_UNLOADED, "unloaded"), LOG_INFO,
                    "Removed livepatch module '%s'", t->name);
 }
 
+/* What the event says of a state: the value of KLPD_FATE and the word for people; NULL for other events. */
+static const char *fate_of(enum klp_shim_event kind, const char **ret_word) {
+        static const struct {
+                enum klp_shim_event kind;
+                const char *fate, *word;
+        } fates[] = {
+                { KLP_SHIM_EVENT_STATE_INTRODUCED, "introduce", "introduced" },
+                { KLP_SHIM_EVENT_STATE_KEPT, "keep", "kept" },
+                { KLP_SHIM_EVENT_STATE_TAKEN_OVER, "takeover", "taken over" },
+                { KLP_SHIM_EVENT_STATE_EXCHANGED, "exchange", "exchanged" },
+                { KLP_SHIM_EVENT_STATE_REMOVED, "remove", "removed" },
+                { KLP_SHIM_EVENT_STATE_ORPHANED, "orphan", "orphaned: it stays live without a patch" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(fates); i++)
+                if (fates[i].kind == kind) {
+                        *ret_word = fates[i].word;
+                        return fates[i].fate;
+                }
+        return NULL;
+}
+
 void audit_state_event(AuditRecord *r, const ShimEvent *event) {
-        const char *fate = NULL;
+        const char *word, *fate = fate_of(event->kind, &word);
         char id[24];
 
-        switch (event->kind) {
-        case KLP_SHIM_EVENT_STATE_INTRODUCED:
-                fate = "introduce";
-                break;
-        case KLP_SHIM_EVENT_STATE_KEPT:
-                fate = "keep";
-                break;
-        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
-                fate = "takeover";
-                break;
-        case KLP_SHIM_EVENT_STATE_EXCHANGED:
-                fate = "exchange";
-                break;
-        case KLP_SHIM_EVENT_STATE_REMOVED:
-                fate = "remove";
-                break;
-        case KLP_SHIM_EVENT_STATE_ORPHANED:
-                fate = "orphan";
-                break;
-        case KLP_SHIM_EVENT_SHADOW_FREED:
-        case KLP_SHIM_EVENT_MODULE_LOADED:
-        case KLP_SHIM_EVENT_MODULE_UNLOADED:
-        case KLP_SHIM_EVENT_REGISTERED:
-        case KLP_SHIM_EVENT_UNREGISTERED:
-        case KLP_SHIM_EVENT_PREPARING:
-        case KLP_SHIM_EVENT_ENDED:
+        if (!fate)
                 return;
-        }
         (void) snprintf(id, sizeof(id), "0x%" PRIx64, event->state_id);
         audit_field(r, "KLPD_STATE_ID", id);
         audit_field(r, "KLPD_STATE_NAME", event->state_name[0] ? event->state_name : NULL);
@@ -139,6 +139,7 @@ void audit_state_event(AuditRecord *r, const ShimEvent *event) {
 }
 
 void transaction_audit_event(Transaction *t, const ShimEvent *event) {
+        const char *word = NULL;
         AuditRecord *r;
 
         switch (event->kind) {
@@ -154,11 +155,12 @@ void transaction_audit_event(Transaction *t, const ShimEvent *event) {
         case KLP_SHIM_EVENT_STATE_EXCHANGED:
         case KLP_SHIM_EVENT_STATE_REMOVED:
         case KLP_SHIM_EVENT_STATE_ORPHANED:
+                (void) fate_of(event->kind, &word);
                 r = record_begin(t, KLPD_MESSAGE_STATE, "state");
                 audit_state_event(r, event);
                 audit_send(t->world->audit, r, event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_INFO,
                            "State 0x%" PRIx64 "%s%s version %u: %s", event->state_id, event->state_name[0] ? " " : "",
-                           event->state_name, event->state_version, shim_event_to_string(event->kind) ?: "changed");
+                           event->state_name, event->state_version, word);
                 return;
         case KLP_SHIM_EVENT_SHADOW_FREED:
         case KLP_SHIM_EVENT_MODULE_LOADED:
@@ -181,8 +183,10 @@ void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_t
                 audit_field(r, "KLPD_BLOCKER", text);
         }
         audit_field_u64(r, "KLPD_TRANSITION_USEC", usec);
-        audit_send(t->world->audit, r, LOG_WARNING, "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s",
-                   t->name, (double) usec / 1e6, n_tasks, n_tasks == 1 ? "task: " : "tasks",
+        /* The core looks again only about once a second: the first time, with nobody in the way, is nothing to worry about. */
+        audit_send(t->world->audit, r, n_tasks == 0 && t->n_stalled <= 1 ? LOG_INFO : LOG_WARNING,
+                   "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s", t->name,
+                   (double) usec / 1e6, n_tasks, n_tasks == 1 ? "task: " : "tasks",
                    n_tasks == 1 ? tasks[0].comm : "", n_tasks == 0 ? " (idle CPUs can't be listed)" : "");
 }
 
@@ -212,6 +216,7 @@ static void audit_failure(Transaction *t, const char *message_id, const char *ed
 }
 
 void transaction_audit_end(Transaction *t) {
+        transaction_audit_loaded(t);
         switch (t->result) {
         case TRANSACTION_DONE:
                 audit_completed(t);

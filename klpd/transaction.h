@@ -86,6 +86,8 @@ struct Transaction {
         bool started, undoing, finished;
         bool cancel_requested;
         bool loaded;         /* this transaction has loaded the module */
+        bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling would wake tasks
+                              * that then stand in the way of the transition's first pass */
         bool pending;        /* an operation of the helper's is under way */
         unsigned n_replans, n_again;
         sd_event_source *timer, *deadline, *kick;
@@ -160,7 +162,7 @@ uint64_t now_usec(clockid_t clock);
 /* ---- transaction-audit.c --------------------------------------------------------------------------------------- */
 
 void transaction_audit_started(Transaction *t);
-void transaction_audit_loaded(Transaction *t);
+void transaction_audit_loaded(Transaction *t); /* if it is still to be said */
 void transaction_audit_unloaded(Transaction *t);
 void transaction_audit_event(Transaction *t, const ShimEvent *event); /* preparing and states */
 void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks);
