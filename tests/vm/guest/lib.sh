@@ -101,8 +101,14 @@ expect_no_output() {
         fi
 }
 
-# Also looks at the output of the last command, without running anything.
-last_output() { cat "$TMPDIR/out"; }
+# About the output of the last command that run or a check ran; nothing is run, and "out" stays.
+expect_said() {
+        if grep -Eiq -- "$1" "$TMPDIR/out"; then
+                ok "$2"
+        else
+                fail "$2 (no /$1/ in: $(head -c 300 "$TMPDIR/out" | tr '\n' '|'))"
+        fi
+}
 
 expect_eq() {
         if [ "$2" = "$3" ]; then
