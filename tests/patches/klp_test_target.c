@@ -74,8 +74,9 @@ module_param(kthread, bool, 0444);
 
 static int thread_fn(void *data)
 {
-	while (!kthread_should_stop())
-		klp_test_target_sleep();
+	klp_test_target_sleep();
+	/* Where a transition can switch it. */
+	wait_event_idle(sleepers, kthread_should_stop());
 	return 0;
 }
 

@@ -12,23 +12,32 @@
  *   raw CMD HEX                   sends the payload (attributes in hex) with command number CMD
  *   fuzz SEED COUNT               sends COUNT malformed and random messages; prints how many got which errno
  *
+ * before the verb:
+ *   --as-nobody [--cap NUMBER]...   as uid 65534, with these capabilities only
+ *   --netns | --userns              in a new network namespace, or in a new user and network namespace as its root
+ *
  * Model: one raw generic netlink socket, no library, so that it runs in an initramfs.  Everything that arrives is
  * checked for its length before it is read.  Exit status: 0, the (positive) errno of the kernel's answer, or 125 for
  * wrong usage and 124 for a timeout.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/capability.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
 
@@ -675,10 +684,52 @@ static int do_fuzz(const char *seed, const char *count_text) {
         return 0;
 }
 
+/* ---- Other identities ---- */
+
+static void become_nobody(uint64_t caps) {
+        struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+        struct __user_cap_data_struct data[2] = {
+                { .effective = caps, .permitted = caps },
+                { .effective = caps >> 32, .permitted = caps >> 32 },
+        };
+
+        if (prctl(PR_SET_KEEPCAPS, 1) < 0 || setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+            setresuid(65534, 65534, 65534) < 0 || syscall(SYS_capset, &header, data) < 0)
+                die(125, "can't become nobody: %s", strerror(errno));
+}
+
+/* Eats the options before the verb. */
+static void identity(int *argc, char ***argv) {
+        bool nobody = false;
+        uint64_t caps = 0;
+
+        for (; *argc > 1 && strncmp((*argv)[1], "--", 2) == 0; (*argc)--, (*argv)++) {
+                const char *option = (*argv)[1];
+
+                if (strcmp(option, "--as-nobody") == 0)
+                        nobody = true;
+                else if (strcmp(option, "--cap") == 0 && *argc > 2) {
+                        caps |= 1ULL << (strtoul((*argv)[2], NULL, 10) & 63);
+                        (*argc)--, (*argv)++;
+                } else if (strcmp(option, "--netns") == 0) {
+                        if (unshare(CLONE_NEWNET) < 0)
+                                die(125, "unshare: %s", strerror(errno));
+                } else if (strcmp(option, "--userns") == 0) {
+                        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+                                die(125, "unshare: %s", strerror(errno));
+                } else
+                        die(125, "unknown option %s", option);
+        }
+        if (nobody)
+                become_nobody(caps);
+}
+
 int main(int argc, char *argv[]) {
-        const char *verb = argc > 1 ? argv[1] : "";
+        const char *verb;
         int r;
 
+        identity(&argc, &argv);
+        verb = argc > 1 ? argv[1] : "";
         open_socket();
         if (strcmp(verb, "info") == 0)
                 r = do_info(false);
