@@ -90,8 +90,10 @@ static void on_written(int r, const char *text, void *userdata) {
         if (t->finished)
                 return;
         t->written = true;
-        /* -EINVAL, -ENOENT: there was nothing to reverse any more; the look at the kernel tells. */
-        if (r < 0 && r != -EINVAL && r != -ENOENT)
+        /* There was nothing to reverse any more, and no event will come: the look at the kernel tells. */
+        if (r == -EINVAL || r == -ENOENT)
+                t->ended = true;
+        else if (r < 0)
                 log_error("Writing 'enabled' of '%s' failed: %s", t->name, *text ? text : strerror(-r));
         t->check_usec = CHECK_FIRST_USEC;
         settle_check(t);
@@ -115,6 +117,9 @@ static void settle_write(Transaction *t, SettlePhase phase, bool value) {
                 return;
         }
         t->pending = true;
+        /* Going back gets its own time, however short the caller wanted to wait. */
+        if (transaction_arm_deadline(t, t->world->config->transition_timeout_usec) < 0)
+                log_error("Can't watch the time of the reversal of '%s'", t->name);
 }
 
 static void settle_reverse(Transaction *t, TransactionResult why) {
@@ -128,8 +133,6 @@ static void settle_reverse(Transaction *t, TransactionResult why) {
         log_notice("Reversing the transition of '%s' (%s)", t->name,
                    why == TRANSACTION_CANCELLED ? "cancelled" : "deadline");
         settle_write(t, SETTLE_REVERSING, t->disable);
-        if (transaction_arm_deadline(t, transaction_timeout(t)) < 0)
-                log_error("Can't watch the time of the reversal of '%s'", t->name);
 }
 
 /* A plain patch has no events: a replace that completed shows in that the replaced ones are gone. */

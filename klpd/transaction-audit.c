@@ -142,6 +142,8 @@ void transaction_audit_event(Transaction *t, const ShimEvent *event) {
         const char *word = NULL;
         AuditRecord *r;
 
+        if (event->kind == KLP_SHIM_EVENT_PREPARING)
+                transaction_audit_loaded(t);
         switch (event->kind) {
         case KLP_SHIM_EVENT_PREPARING:
                 r = record_begin(t, KLPD_MESSAGE_PREPARING, "preparing");

@@ -157,7 +157,7 @@ static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event k
         struct timespec ts;
         Later *l;
 
-        if (!k->shim || tagged(m, "test:deaf") || m->patch->kind != PATCH_MANAGED)
+        if (!k->shim || tagged(m, "test.deaf") || m->patch->kind != PATCH_MANAGED)
                 return;
         (void) clock_gettime(CLOCK_MONOTONIC, &ts);
         l = later(k, 500);
@@ -194,9 +194,9 @@ static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
                 m->birth = ++k->births;
         k->generation++;
         send_event(k, m, KLP_SHIM_EVENT_PREPARING, operation_of(m, target), 0);
-        if (tagged(m, "test:stall") || tagged(m, "test:stuck") || tagged(m, "test:late") || tagged(m, "test:toolate"))
+        if (tagged(m, "test.stall") || tagged(m, "test.stuck") || tagged(m, "test.late") || tagged(m, "test.toolate"))
                 return;
-        if (tagged(m, "test:slow")) {
+        if (tagged(m, "test.slow")) {
                 Later *l = later(k, SLOW_USEC);
 
                 l->completes = true;
@@ -440,7 +440,7 @@ static int insert(FakeKernel *k, Patch *patch) {
         *m = (FakeModule) { .patch = patch };
         k->generation++;
         send_event(k, m, KLP_SHIM_EVENT_MODULE_LOADED, 0, 0);
-        if (patch->kind != PATCH_MANAGED || tagged(m, "test:mute"))
+        if (patch->kind != PATCH_MANAGED || tagged(m, "test.mute"))
                 return 0;
         m->registered = true;
         k->generation++;
@@ -461,11 +461,11 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
                 patch_unref(patch);
                 return answer(k, -EEXIST, "already loaded (fake)", callback, userdata);
         }
-        if (strv_contains(patch->tags, "test:noload")) {
+        if (strv_contains(patch->tags, "test.noload")) {
                 patch_unref(patch);
                 return answer(k, -EKEYREJECTED, "key was rejected (fake)", callback, userdata);
         }
-        if (strv_contains(patch->tags, "test:lies"))
+        if (strv_contains(patch->tags, "test.lies"))
                 patch->level++;
         r = insert(k, patch);
         if (r >= 0 && patch->kind == PATCH_PLAIN)
@@ -481,15 +481,15 @@ static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCal
         note(k, "enable", name);
         if (!m || !m->registered)
                 return answer(k, -ENOENT, "not registered (fake)", callback, userdata);
-        (void) snprintf(tag, sizeof(tag), "test:stale=%u", m->n_stale);
-        if (!tagged(m, tag) && strv_contains(m->patch->tags, "test:stale")) {
+        (void) snprintf(tag, sizeof(tag), "test.stale-%u", m->n_stale);
+        if (!tagged(m, tag) && strv_contains(m->patch->tags, "test.stale")) {
                 m->n_stale++;
                 k->generation++;
                 return answer(k, -ESTALE, "stale (fake)", callback, userdata);
         }
         if (generation != k->generation)
                 return answer(k, -ESTALE, "stale (fake)", callback, userdata);
-        if (tagged(m, "test:fail"))
+        if (tagged(m, "test.fail"))
                 return answer(k, -EINVAL, "pre_patch of state 1 failed (fake)", callback, userdata);
         if (under_way(k))
                 return answer(k, -EBUSY, "transition (fake)", callback, userdata);
@@ -498,15 +498,15 @@ static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCal
 }
 
 static void reverse(FakeKernel *k, FakeModule *m, bool value) {
-        if (tagged(m, "test:stuck")) {
+        if (tagged(m, "test.stuck")) {
                 m->target = value;
                 m->enabled = value;
                 return;
         }
-        if (m->target && (tagged(m, "test:late") || tagged(m, "test:toolate"))) {
+        if (m->target && (tagged(m, "test.late") || tagged(m, "test.toolate"))) {
                 finish_transition(k, m, KLP_SHIM_END_PATCHED);
                 begin_transition(k, m, false);
-                if (tagged(m, "test:toolate"))
+                if (tagged(m, "test.toolate"))
                         finish_transition(k, m, KLP_SHIM_END_UNPATCHED);
                 strv_free(m->patch->tags); /* once */
                 m->patch->tags = NULL;
@@ -541,7 +541,7 @@ static int fake_unload(Hands *h, const char *name, HandsCallback callback, void 
         note(k, "unload", name);
         if (!m)
                 return answer(k, -ENOENT, "not loaded (fake)", callback, userdata);
-        if (on_stack(m) || (tagged(m, "test:busymod") && m->n_unload++ < 3))
+        if (on_stack(m) || (tagged(m, "test.busymod") && m->n_unload++ < 3))
                 return answer(k, -EWOULDBLOCK, "in use (fake)", callback, userdata);
         send_event(k, m, KLP_SHIM_EVENT_UNREGISTERED, 0, 0);
         send_event(k, m, KLP_SHIM_EVENT_MODULE_UNLOADED, 0, 0);
