@@ -43,7 +43,47 @@ static int repeated(Modinfo *m, const char *key, char ***list, size_t max, const
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
 }
 
+/* Length of the well-formed UTF-8 sequence at s (no surrogates, nothing overlong), or 0. */
+static size_t utf8_sequence(const unsigned char *s) {
+        static const struct {
+                unsigned char first, last, second_min, second_max;
+                unsigned char length;
+        } ranges[] = {
+                { 0x01, 0x7f, 0, 0, 1 },       { 0xc2, 0xdf, 0x80, 0xbf, 2 }, { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
+                { 0xe1, 0xec, 0x80, 0xbf, 3 }, { 0xed, 0xed, 0x80, 0x9f, 3 }, { 0xee, 0xef, 0x80, 0xbf, 3 },
+                { 0xf0, 0xf0, 0x90, 0xbf, 4 }, { 0xf1, 0xf3, 0x80, 0xbf, 4 }, { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(ranges); i++) {
+                if (s[0] < ranges[i].first || s[0] > ranges[i].last)
+                        continue;
+                if (ranges[i].length > 1 && (s[1] < ranges[i].second_min || s[1] > ranges[i].second_max))
+                        return 0;
+                for (size_t k = 2; k < ranges[i].length; k++) /* the NUL at the end is none of these */
+                        if (s[k] < 0x80 || s[k] > 0xbf)
+                                return 0;
+                return ranges[i].length;
+        }
+        return 0;
+}
+
+static bool utf8_is_valid(const char *text) {
+        const unsigned char *s = (const unsigned char *) text;
+
+        while (*s) {
+                size_t n = utf8_sequence(s);
+
+                if (n == 0)
+                        return false;
+                s += n;
+        }
+        return true;
+}
+
 static int take_klp(Modinfo *m, const char *key, const char *value) {
+        /* It goes on as JSON. */
+        if (!utf8_is_valid(key) || !utf8_is_valid(value))
+                return policy_error_set(m->error, -EBADMSG, ".modinfo has a klp_ line that is not readable text (UTF-8)");
         if (streq(key, "klp_vendor"))
                 return once(m, key, &m->vendor, value);
         if (streq(key, "klp_stream"))
