@@ -63,6 +63,18 @@ static const struct {
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };
 
+/* Ids of states may be written as kernel people write them. */
+static int parse_number(const char *text, uint64_t *ret) {
+        char *end;
+
+        if (strncmp(text, "0x", 2) != 0 || strlen(text) > 18 ||
+            strspn(text + 2, "0123456789abcdef") != strlen(text + 2))
+                return parse_u64(text, ret);
+
+        *ret = strtoull(text + 2, &end, 16);
+        return end > text + 2 ? 0 : -EINVAL;
+}
+
 static json_object *field_value(FieldKind kind, const char *text) {
         json_object *o = NULL;
 
@@ -73,7 +85,7 @@ static json_object *field_value(FieldKind kind, const char *text) {
         case FIELD_NUMBER: {
                 uint64_t n;
 
-                return parse_u64(text, &n) < 0 ? json_object_new_string(text) : json_object_new_uint64(n);
+                return parse_number(text, &n) < 0 ? json_object_new_string(text) : json_object_new_uint64(n);
         }
         case FIELD_JSON:
                 return json_parse_strict(text, strlen(text), &o, NULL) < 0 ? json_object_new_string(text)

@@ -331,8 +331,12 @@ static void say_result(Job *j) {
                 if (!j->c->args.quiet)
                         printf("Nothing to do: %s\n", *message ? message : "that is what runs already.");
         } else if (streq(result, "refused")) {
-                ctl_error(j->c, "Refused to %s%s%s", j->what, plan || !*message ? "." : ": ",
-                          plan ? "" : message);
+                /* A refusal at the second planning may have no rule to show, but only what turned out
+                 * different. */
+                bool rules = plan_has_refusals(plan);
+
+                ctl_error(j->c, "Refused to %s%s%s", j->what, rules || !*message ? "." : ": ",
+                          rules ? "" : message);
                 plan_print_violations(j->c, stderr, plan);
         } else if (streq(result, "reversed"))
                 ctl_error(

@@ -84,6 +84,16 @@ static size_t print_by_mode(Ctl *c, FILE *f, json_object *plan, const char *mode
         return n;
 }
 
+bool plan_has_refusals(json_object *plan) {
+        json_object *violations = json_array(plan, "violations");
+
+        for (size_t i = 0; i < json_length(violations); i++)
+                if (streq(json_string(json_item(violations, i), "mode"), "enforce"))
+                        return true;
+
+        return false;
+}
+
 void plan_print_violations(Ctl *c, FILE *f, json_object *plan) {
         print_by_mode(c, f, plan, "enforce");
         print_by_mode(c, f, plan, "warn");

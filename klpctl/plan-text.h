@@ -12,6 +12,8 @@ int plan_print(Ctl *c, json_object *plan, const char *what);
 
 /* Each violated rule: what it is, the object, both sides' values, the way out. */
 void plan_print_violations(Ctl *c, FILE *f, json_object *plan);
+/* Whether any rule with mode "enforce" fired. */
+bool plan_has_refusals(json_object *plan);
 /* Rules that only warn. */
 void plan_print_warnings(Ctl *c, FILE *f, json_object *plan);
 /* One line: what becomes of states and fixes. */

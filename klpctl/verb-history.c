@@ -83,15 +83,16 @@ static char *details(json_object *record) {
         } else if (streq(edge, "job-started") || streq(edge, "refused")) {
                 if (*request)
                         fprintf(f, "%s; ", request);
+                write_list(f, record, "rules", "rules");
+                write_list(f, record, "overrides", "overrides");
         } else if (streq(edge, "failed") || streq(edge, "foreign") || streq(edge, "daemon"))
                 fprintf(f, "%s; ", json_string(record, "message"));
 
-        write_list(f, record, "rules", "rules");
-        write_list(f, record, "overrides", "overrides");
         write_list(f, record, "replaced", "replaced");
-        write_list(f, record, "waits for", "blockers");
         if (json_has(record, "transition_usec"))
-                fprintf(f, "transition %s; ", FORMAT_SPAN(json_u64(record, "transition_usec")));
+                fprintf(f, "transition %s%s; ", streq(edge, "stalled") ? "under way for " : "",
+                        FORMAT_SPAN(json_u64(record, "transition_usec")));
+        write_list(f, record, "waits for", "blockers");
 
         if (fclose(f) != 0) {
                 free(text);
@@ -104,7 +105,7 @@ static char *details(json_object *record) {
 }
 
 static void add_row(Table *t, json_object *record) {
-        const char *edge = json_string(record, "edge"), *result = json_string(record, "result");
+        const char *edge = json_string(record, "edge");
         _cleanup_free_ char *text = details(record);
 
         time_cell(t, json_u64(record, "time_usec"));
@@ -119,7 +120,6 @@ static void add_row(Table *t, json_object *record) {
                 table_cell(t, COLOUR_NORMAL, FORMAT_SPAN(json_u64(record, "duration_usec")));
         else
                 table_cell(t, COLOUR_NORMAL, "");
-        table_cell(t, COLOUR_NORMAL, result);
         table_cell(t, COLOUR_NORMAL, json_string(record, "reason"));
         table_cell(t, COLOUR_NORMAL, text);
 }
@@ -132,7 +132,6 @@ int verb_history(Ctl *c, int n, char **words) {
                 { .title = "PATCH", .shrink = true, .min = 11, .hide_empty = true },
                 { .title = "WHO", .shrink = true, .min = 4, .hide_empty = true },
                 { .title = "TOOK", .right = true, .hide_empty = true },
-                { .title = "RESULT", .hide_empty = true },
                 { .title = "WHY", .shrink = true, .min = 6, .hide_empty = true },
                 { .title = "DETAILS", .shrink = true, .min = 8, .hide_empty = true },
         };

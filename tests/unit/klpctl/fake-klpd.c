@@ -5,6 +5,7 @@
  *
  *   ok, ok-slow    done (slow: after two steps that can be seen)
  *   nothing, refused, failed, reversed, cancelled    the job ends that way
+ *   refused-bare   refused at the second planning: no rule, only a message
  *   stuck          stays in "settle" until it is cancelled
  *   vanish         the service exits while the job runs
  *   call-ERROR     the call itself fails with org.klpd1.Error.ERROR; call-denied, call-interactive, call-invalid with
@@ -136,9 +137,10 @@ static int job_get(sd_bus *bus, const char *path, const char *interface, const c
 }
 
 static void job_end(Fake *f, const char *result) {
-        bool bad = streq(result, "failed"), refused = streq(result, "refused");
+        bool bad = streq(result, "failed"), refused = streq(result, "refused"), bare = streq(f->patch, "refused-bare");
         _cleanup_free_ char *plan = read_plan(f, f->patch);
         const char *message = bad ? "Failed to load livepatch 'failed': Exec format error" :
+                bare              ? "what the module registered differs from its file" :
                 refused           ? "The policy refuses it: block-disable" :
                 streq(result, "nothing-to-do") ? "nothing is what runs already" :
                                                  "";
@@ -184,6 +186,7 @@ static int on_step(sd_event_source *s, uint64_t usec, void *userdata) {
         } else if (!streq(f->patch, "stuck")) {
                 job_end(f, streq(f->patch, "nothing")                         ? "nothing-to-do" :
                            *f->patch == '\0' || strncmp(f->patch, "ok", 2) == 0 ? "done" :
+                           strncmp(f->patch, "refused", 7) == 0               ? "refused" :
                                                                                 f->patch);
                 return 0;
         }

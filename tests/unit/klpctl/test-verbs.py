@@ -62,6 +62,10 @@ class Verbs(unittest.TestCase):
                      'function-overlap', 'only a warning', 'vmlinux:fspick'):
             self.assertIn(text, r.err)
 
+    def test_refused_without_a_rule_says_why(self):
+        r = self.check(3, 'apply', 'refused-bare')
+        self.assertIn('what the module registered differs from its file', r.err)
+
     def test_refused_call_is_3(self):
         self.check(3, 'apply', 'call-Refused')
 
