@@ -25,15 +25,6 @@ enum klp_shim_operation klp_shim_operation(void)
 	return KLP_SHIM_OP_DISABLE;
 }
 
-/* Has the holder before had shadow variables, so that the id is open for them? */
-static bool was_open(const struct klp_diff_entry *entry)
-{
-	const struct klp_shim_state *from;
-
-	from = klp_shim_slot_state(entry->from_patch, entry->from_state);
-	return from && (from->flags & KLP_SHIM_STATE_SHADOW);
-}
-
 /* Kept or taken over by the patch that is being enabled. */
 static bool is_handed_over(const struct klp_diff_entry *entry)
 {
@@ -57,8 +48,9 @@ void klp_shim_hand_over(void)
 		to = klp_shim_slot_state(entry->to_patch, entry->to_state);
 		klp_shim_slot_prev(entry->from_patch, entry->from_state, &prev);
 		to->data = prev.data;
-		if ((to->flags & KLP_SHIM_STATE_SHADOW) && !was_open(entry))
-			klp_shim_shadow_open(to->shim_id);
+		/* The holder before may have had none. */
+		to->shim_id->opened = (to->flags & KLP_SHIM_STATE_SHADOW) &&
+				      klp_shim_shadow_open(to->shim_id);
 	}
 }
 
@@ -79,7 +71,7 @@ static void take_back(void)
 		if (to == klp_shim_slot_state(entry->from_patch, entry->from_state))
 			continue;
 		to->data = NULL;
-		if ((to->flags & KLP_SHIM_STATE_SHADOW) && !was_open(entry))
+		if (to->shim_id->opened)
 			klp_shim_shadow_close(to, op->copy->reg->name,
 					      klp_shim_core_forced(&op->copy->patch));
 	}

@@ -59,6 +59,7 @@ struct klp_shim_id {
 	/* shadow_lock */
 	bool open;			/* variables may be allocated */
 	bool leaked;			/* some were left by a forced transition */
+	bool opened;			/* ... by the change under way; klp_shim_mutex */
 	u32 epoch;			/* of being open */
 	u64 shadow_count;
 };
@@ -196,7 +197,7 @@ struct klp_shim_state *klp_shim_slot_state(u32 patch, u32 state);
 void klp_shim_slot_prev(u32 patch, u32 state, struct klp_shim_prev_state *ret_prev);
 
 /* shadow.c */
-void klp_shim_shadow_open(struct klp_shim_id *rec);
+bool klp_shim_shadow_open(struct klp_shim_id *rec);
 void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool leave);
 u64 klp_shim_shadow_count(struct klp_shim_id *rec);
 bool klp_shim_shadow_leaked(struct klp_shim_id *rec);

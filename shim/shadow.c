@@ -45,14 +45,19 @@ static u64 free_locked(struct klp_shim_state *state, void *obj)
 	return freeing.count;
 }
 
-void klp_shim_shadow_open(struct klp_shim_id *rec)
+/* False: it was open already. */
+bool klp_shim_shadow_open(struct klp_shim_id *rec)
 {
 	unsigned long flags;
+	bool opened;
 
 	spin_lock_irqsave(&shadow_lock, flags);
+	opened = !rec->open;
 	rec->open = true;
-	rec->epoch++;
+	if (opened)
+		rec->epoch++;
 	spin_unlock_irqrestore(&shadow_lock, flags);
+	return opened;
 }
 
 /*

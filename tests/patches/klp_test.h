@@ -69,6 +69,7 @@ static const struct kernel_param_ops stall_ops = { .set = stall_set, .get = para
 module_param_cb(stall, &stall_ops, &stall, 0644);
 
 static struct klp_shim_state table[MAX_STATES + 1];
+static bool made[MAX_STATES];	/* by the last pre_takeover */
 
 #define klp_trace(fmt, ...)							\
 	do {								\
@@ -127,6 +128,7 @@ static int pre_takeover(struct klp_shim_state *state, const struct klp_shim_prev
 		klp_trace("%llu BUG: prev state differs", state->id);
 	if (READ_ONCE(fail) == state->id)
 		return -EIO;
+	made[state - table] = !klp_shim_shadow_get(state, state);
 	return make_shadow(state);
 }
 
@@ -138,7 +140,8 @@ static void post_takeover(struct klp_shim_state *state, const struct klp_shim_pr
 
 static void cancel_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
 {
-	klp_shim_shadow_free(state, state);
+	if (made[state - table])
+		klp_shim_shadow_free(state, state);
 	klp_trace("%llu %s from %u data %lu", state->id, __func__, prev->version,
 		  (unsigned long)prev->data);
 }
