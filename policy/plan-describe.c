@@ -306,7 +306,7 @@ static const char *rules_text(Arena *arena, uint64_t mask) {
         return text;
 }
 
-int plan_add_no_path(Plan *plan, const PlanInput *input, const Patch *goal, char *const *names, const uint64_t *blocking) {
+int plan_add_no_path(Plan *plan, const Patch *goal, char *const *names, const uint64_t *blocking) {
         Arena *arena = plan->arena;
         Violation *violations;
         uint64_t straight = 0;

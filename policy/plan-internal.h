@@ -14,7 +14,7 @@ int plan_describe_states(Evaluation *e);
 int plan_describe_contents(Evaluation *e);
 
 /* Turns a refused plan for the straight way into one that says no-path first. blocking: rules, for each name. */
-int plan_add_no_path(Plan *plan, const PlanInput *input, const Patch *goal, char *const *names, const uint64_t *blocking);
+int plan_add_no_path(Plan *plan, const Patch *goal, char *const *names, const uint64_t *blocking);
 
 /* The inventory that these changes would leave. */
 int plan_simulate(const Inventory *before, const Change *changes, size_t n_changes, Inventory **ret);

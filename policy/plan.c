@@ -467,7 +467,7 @@ static int build_converge(Plan *plan, const PlanInput *input, Patch *goal) {
         r = build_changes(plan, input, goal, &straight, 1);
         if (r < 0)
                 return r;
-        return plan_add_no_path(plan, input, goal, names, blocking);
+        return plan_add_no_path(plan, goal, names, blocking);
 }
 
 int plan_rebuild(Plan *plan, const PlanInput *input, PolicyError *error) {

@@ -99,7 +99,7 @@ void check_cumulative_states(Evaluation *e) {
         }
 }
 
-static const char *fate_text(Evaluation *e, const struct klp_diff_entry *entry, const PatchState *from) {
+static const char *fate_text(Evaluation *e, const struct klp_diff_entry *entry) {
         const PatchState *to = entry_to(e, entry);
 
         if (!to)
@@ -131,7 +131,7 @@ void check_block_disable(Evaluation *e) {
                 if (blocked) {
                         v->message = TEXT(e, "%s of %s (version %" PRIu32 ") can't be reverted while the system runs, and "
                                              "would be %s", state_text(e, from), holder->name, from->version,
-                                          fate_text(e, entry, from));
+                                          fate_text(e, entry));
                         v->remedy = e->change.kind == CHANGE_DISABLE
                                 ? "leave the patch enabled, or reboot without it"
                                 : TEXT(e, "use a patch that has state %" PRIu64 " in version %" PRIu32
@@ -140,7 +140,7 @@ void check_block_disable(Evaluation *e) {
                 } else {
                         v->message = TEXT(e, "%s of the plain patch %s (version %" PRIu32 ") would be %s, and the kernel "
                                              "calls no callback of a plain patch that is replaced",
-                                          state_text(e, from), holder->name, from->version, fate_text(e, entry, from));
+                                          state_text(e, from), holder->name, from->version, fate_text(e, entry));
                         v->remedy = TEXT(e, "use a patch that keeps state %" PRIu64 " or takes it over, or disable %s first",
                                          from->id, holder->name);
                 }

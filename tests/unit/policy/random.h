@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Random models from a seed: small ranges of ids, versions, levels and names, so that everything collides with everything.
- * Shared by the property tests and the fuzz target of the planner: whoever draws the numbers decides (RandomFn).
+ * Shared by the property tests, which give a seed, and by the fuzz target of the planner, which gives the bytes that
+ * decide.
  */
 #pragma once
 
@@ -11,9 +12,17 @@
 
 typedef struct Random {
         uint64_t state;
+        const uint8_t *data; /* or NULL: from state */
+        size_t size;
 } Random;
 
 static inline uint32_t random_below(Random *r, uint32_t n) {
+        if (r->data) {
+                if (r->size == 0)
+                        return 0;
+                r->size--;
+                return *r->data++ % n;
+        }
         r->state ^= r->state << 13;
         r->state ^= r->state >> 7;
         r->state ^= r->state << 17;

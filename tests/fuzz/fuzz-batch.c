@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A line of `klpctl plan --batch`: parsers and planner together; what comes out is one line, and a result or an error. */
+#include "policy/batch.h"
+#include "policy/json.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        static Batch *batch; /* kept: the same arena for all */
+        _cleanup_free_ char *result = NULL;
+        _cleanup_plan_free_ Plan *plan = NULL;
+        BatchOutcome outcome;
+
+        if (!batch)
+                must(batch_new(&batch) == 0);
+        must(batch_line(batch, (const char *) data, size, &result, &outcome) == 0);
+        must(!strchr(result, '\n'));
+        if (outcome == BATCH_ERROR)
+                return 0;
+        must(plan_parse(result, strlen(result), &plan, NULL) == 0);
+        must((plan->verdict == VERDICT_REFUSE) == (outcome == BATCH_REFUSED));
+        must((plan->n_steps > 0) == (plan->verdict == VERDICT_ALLOW));
+        return 0;
+}
