@@ -3,30 +3,30 @@
  * Not a program: compiled to object files that look like livepatch modules, for the reader of module files. What they say
  * of themselves comes from the command line of the compiler: -DMANAGED, -DPLAIN (both: a contradiction), -DEXTRA="...".
  */
-#define STRINGIFY(x) #x
-#define INFO(n, text) __attribute__((section(".modinfo"), used, aligned(1))) static const char info_##n[] = text
-
-INFO(name, "name=klp_unit");
-INFO(vermagic, "vermagic=6.1.0-47-amd64 SMP preempt mod_unload modversions ");
-INFO(depends, "depends=klp_shim,ext4");
+/* One array: compilers may order several as they like. */
+__attribute__((section(".modinfo"), used, aligned(1))) static const char modinfo[] =
+        "name=klp_unit\0"
+        "vermagic=6.1.0-47-amd64 SMP preempt mod_unload modversions \0"
+        "depends=klp_shim,ext4\0"
 #ifndef NO_LIVEPATCH
-INFO(livepatch, "livepatch=Y");
+        "livepatch=Y\0"
 #endif
 #ifndef NO_METADATA
-INFO(vendor, "klp_vendor=acme");
-INFO(stream, "klp_stream=base");
-INFO(level, "klp_level=3");
-INFO(cumulative, "klp_cumulative=Y");
-INFO(state1, "klp_state=17:2:3:feature");
-INFO(state2, "klp_state=0x20:1:0:");
-INFO(func, "klp_func=vmlinux:ip_options_get,1");
-INFO(fixes, "klp_fixes=CVE-2026-12345");
-INFO(requires, "klp_requires=acme/base>=1");
-INFO(summary, "klp_summary=Does things");
+        "klp_vendor=acme\0"
+        "klp_stream=base\0"
+        "klp_level=3\0"
+        "klp_cumulative=Y\0"
+        "klp_state=17:2:3:feature\0"
+        "klp_state=0x20:1:0:\0"
+        "klp_func=vmlinux:ip_options_get,1\0"
+        "klp_fixes=CVE-2026-12345\0"
+        "klp_requires=acme/base>=1\0"
+        "klp_summary=Does things\0"
 #endif
 #ifdef EXTRA
-INFO(extra, EXTRA);
+        EXTRA "\0"
 #endif
+        ;
 
 __attribute__((section(".gnu.linkonce.this_module"), used)) static char this_module[64];
 

@@ -143,7 +143,7 @@ static void test_a_bent_module_is_read_safely(void **state) {
                         PatchFile *f = NULL;
                         int r;
 
-                        bytes[i] = v ? 0xff : (uint8_t) (keep ^ (1U << (i % 8)));
+                        bytes[i] = (uint8_t) (v ? 0xff : keep ^ (1U << (i % 8)));
                         r = patch_file_read(bytes, size, &f, &error);
                         assert_true(r == 0 || error.message[0]);
                         patch_file_free(f);
