@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A bus of one's own (dbus-daemon), fake-klpd on it, and a client: what the bus tests share. One daemon for all tests of a
+ * program; each test gets a fresh connection.
+ */
+#pragma once
+
+#include "test-util.h"
+
+#include <signal.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <systemd/sd-bus.h>
+
+#define DESTINATION "org.klpd1"
+#define PATH "/org/klpd1"
+#define INTERFACE "org.klpd1.Manager"
+
+typedef struct Removed {
+        char path[64], result[32], error[64];
+        char message[2048], plan[8192];
+        bool seen;
+} Removed;
+
+extern Tree bus_tree;
+extern struct utsname bus_uts;
+
+int bus_start(const char *fake_klpd);  /* group setup */
+int bus_stop(void);
+/* A module file of the repository: PATCH in JSON, rest after name and kernel. */
+void bus_add_patch(const char *name, const char *rest);
+sd_bus *bus_connect(void);
+/* Waits for JobRemoved of that job; subscribe before. */
+void bus_watch(sd_bus *bus, Removed *removed);
+void bus_wait_removed(sd_bus *bus, Removed *removed, const char *path);
+/* Error name of a call that has to fail; static buffer. */
+const char *bus_error_of(int r, sd_bus_error *error);
