@@ -4,8 +4,8 @@
 shim/klp_shim.yaml, klp_shim_abi.h, netlink.c and the comment that draws the protocol say the same.
 
 The spec is the model: names and numbers of every enum follow from it, and so do the policy of requests, the permissions
-of operations and the group. Where the kernel's own schema is at hand (a kernel source tree in $KLPD_GENETLINK_SCHEMA,
-or one that tests/lib/kernel has fetched) the spec is validated against it, too.
+of operations and the group. Where the kernel's own schemas are at hand (a folder in $KLPD_NETLINK_SCHEMAS, or
+kernels/*/Documentation/netlink in the cache of tests/lib/kernel) the spec is validated against them, too.
 """
 import glob
 import os
@@ -159,21 +159,24 @@ drawing = header_text[:header_text.index("#ifndef")]
 for op in spec["operations"]["list"]:
     check(f"{op['name']} in the drawing", op["name"].upper().replace("-", "_") in drawing, True)
 
-# The kernel's own schema.
+# The kernel's own schemas: as it is, and, but for the underscore in the family's name, also as a protocol that isn't
+# legacy.
 cache = os.environ.get("KLPD_CACHE", "/var/cache/klpd-tests")
-schema = os.environ.get("KLPD_GENETLINK_SCHEMA")
-if not schema:
-    found = glob.glob(cache + "/**/Documentation/netlink/genetlink.yaml", recursive=True)
-    schema = found[0] if found else None
-if schema:
+folders = [os.environ["KLPD_NETLINK_SCHEMAS"]] if "KLPD_NETLINK_SCHEMAS" in os.environ else sorted(
+    glob.glob(cache + "/kernels/*/Documentation/netlink"))
+modern = dict(spec, name=spec["name"].replace("_", "-"), protocol="genetlink")
+validated = False
+for folder in folders:
     import jsonschema
-    with open(schema, encoding="utf-8") as f:
-        try:
-            jsonschema.validate(spec, yaml.safe_load(f))
-            print(f"valid under {schema}")
-        except jsonschema.ValidationError as e:
-            check(f"validation against {schema}", f"{e.json_path}: {e.message}", "valid")
-else:
-    print("note: the kernel's schema (Documentation/netlink/genetlink.yaml of 6.12 or later) isn't here, not validated")
+    for file, document in (("genetlink-legacy.yaml", spec), ("genetlink.yaml", modern)):
+        with open(os.path.join(folder, file), encoding="utf-8") as f:
+            try:
+                jsonschema.validate(document, yaml.safe_load(f))
+                print(f"valid under {folder}/{file}")
+                validated = True
+            except jsonschema.ValidationError as e:
+                check(f"validation against {folder}/{file}", f"{e.json_path}: {e.message}", "valid")
+if not validated:
+    print("note: the kernel's schemas (Documentation/netlink of 6.12 or later) aren't here, not validated")
 
 sys.exit(1 if failures else 0)
