@@ -338,18 +338,14 @@ static void say_result(Job *j) {
                 ctl_error(j->c, "Refused to %s%s%s", j->what, rules || !*message ? "." : ": ",
                           rules ? "" : message);
                 plan_print_violations(j->c, stderr, plan);
-        } else if (streq(result, "reversed"))
-                ctl_error(
-                        j->c,
-                        "The request to %s took too long and was reversed after %s; the kernel runs what it "
-                        "ran before.%s%s",
-                        j->what, took, *message ? " " : "", message);
-        else if (streq(result, "cancelled"))
-                ctl_error(
-                        j->c,
-                        "The request to %s was cancelled after %s; the kernel runs what it ran before.%s%s",
-                        j->what, took, *message ? " " : "", message);
-        else
+        } else if (streq(result, "reversed") || streq(result, "cancelled")) {
+                const char *why = *message                    ? message
+                                  : streq(result, "reversed") ? "it took too long and was reversed"
+                                                              : "cancelled";
+
+                ctl_error(j->c, "Failed to %s: %s (after %s). The kernel runs what it ran before.", j->what,
+                          why, took);
+        } else
                 ctl_error(j->c, "Failed to %s: %s", j->what,
                           *message ? message : json_string(j->result, "error"));
 }
