@@ -13,11 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "klpd/manifest.h"
 #include "klpd/patch-file.h"
 #include "klpd/repository.h"
-#include "policy/json.h"
-
-#define MANIFEST_BYTES_MAX (1024U * 1024U)
 
 typedef struct Identity {
         dev_t dev;
@@ -398,121 +396,20 @@ static int repository_scan(Repository *r) {
 
 /* ---- inspecting what is new ----------------------------------------------------------------------------------- */
 
-static int read_small_file(int root_fd, const char *path, char **ret, size_t *ret_size) {
-        _cleanup_free_ char *text = NULL;
-        size_t size = 0;
-        struct stat st;
-        ssize_t n;
-        int fd, r = 0;
+static void set_problem(File *f, const char *text) {
+        char *copy = strdup(text);
 
-        fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0)
-                return -errno;
-        if (fstat(fd, &st) < 0)
-                r = -errno;
-        else if (!S_ISREG(st.st_mode))
-                r = -EINVAL;
-        else if (st.st_size > (off_t) MANIFEST_BYTES_MAX)
-                r = -EFBIG;
-        if (r >= 0) {
-                text = malloc(MANIFEST_BYTES_MAX + 1);
-                if (!text)
-                        r = -ENOMEM;
-        }
-        while (r >= 0 && size < MANIFEST_BYTES_MAX) {
-                n = read(fd, text + size, MANIFEST_BYTES_MAX - size);
-                if (n < 0 && errno != EINTR)
-                        r = -errno;
-                if (n == 0)
-                        break;
-                if (n > 0)
-                        size += (size_t) n;
-        }
-        close(fd);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(text);
-        *ret_size = size;
-        return 0;
-}
-
-static int set_problem(char **problem, const char *a, const char *b) {
-        char *text;
-
-        if (asprintf(&text, "%s%s%s", a, b && *b ? ": " : "", b ?: "") < 0)
-                return -ENOMEM;
-        free(*problem);
-        *problem = text;
-        return 0;
-}
-
-/* The manifest's patch with what only the module itself can say. manifest is not shared yet. */
-static int adopt_content(Patch *manifest, const Patch *inspected) {
-        int r;
-
-        manifest->kind = inspected->kind;
-        r = patch_set(&manifest->name, inspected->name);
-        if (r >= 0)
-                r = patch_set(&manifest->kernel, inspected->kernel);
-        if (r >= 0)
-                r = patch_set(&manifest->build_id, inspected->build_id);
-        if (r >= 0)
-                r = patch_set(&manifest->srcversion, inspected->srcversion);
-        if (r >= 0)
-                r = patch_set(&manifest->digest, inspected->digest);
-        if (r >= 0 && inspected->kernel_build_id)
-                r = patch_set(&manifest->kernel_build_id, inspected->kernel_build_id);
-        if (manifest->n_functions > 0)
-                return r;
-        for (size_t i = 0; r >= 0 && i < inspected->n_functions; i++)
-                r = patch_add_function(manifest, inspected->functions[i].object, inspected->functions[i].function,
-                                       inspected->functions[i].sympos);
-        return r;
-}
-
-int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem) {
-        _cleanup_patch_unref_ Patch *manifest = NULL;
-        _cleanup_free_ char *text = NULL;
-        PolicyError error = {};
-        char words[640];
-        size_t size = 0;
-        int k;
-
-        if (!path || inspected->kind != PATCH_PLAIN) {
-                *ret = patch_ref(inspected);
-                return 0;
-        }
-        k = read_small_file(r->root_fd, path, &text, &size);
-        if (k < 0) {
-                (void) set_problem(ret_problem, "its manifest can't be read", strerror(-k));
-                return k;
-        }
-        k = patch_parse(text, size, &manifest, &error);
-        if (k < 0) {
-                (void) set_problem(ret_problem, "its manifest makes no sense",
-                                   policy_error_format(&error, path, words, sizeof(words)));
-                return k;
-        }
-        if (!patch_name_equal(manifest->name, inspected->name)) {
-                (void) set_problem(ret_problem, "its manifest is that of another patch", manifest->name);
-                return -EBADMSG;
-        }
-        if (manifest->kernel && inspected->kernel && !streq(manifest->kernel, inspected->kernel)) {
-                (void) set_problem(ret_problem, "its manifest is for another kernel", manifest->kernel);
-                return -EBADMSG;
-        }
-        k = adopt_content(manifest, inspected);
-        if (k < 0)
-                return k;
-        *ret = TAKE_PTR(manifest);
-        return 0;
+        if (!copy)
+                return;
+        free(f->entry.problem);
+        f->entry.problem = copy;
 }
 
 static int file_take(Repository *r, File *f, const InspectResult *result) {
         Patch *patch;
         int k;
 
-        k = repository_merge_manifest(r, f->entry.manifest, result->patch, &patch, &f->entry.problem);
+        k = manifest_merge(r->root_fd, f->entry.manifest, result->patch, &patch, &f->entry.problem);
         if (k < 0)
                 return k;
         patch_unref(f->entry.patch);
@@ -530,9 +427,9 @@ static void on_inspected(int error, const char *text, const InspectResult *resul
         if (k >= 0)
                 k = file_take(r, f, result);
         else
-                (void) set_problem(&f->entry.problem, text, NULL);
+                set_problem(f, text);
         if (k < 0 && !f->entry.problem)
-                (void) set_problem(&f->entry.problem, strerror(-k), NULL);
+                set_problem(f, strerror(-k));
 
         /* Not from within the inspection's own callback: it is freed before the next one starts. */
         (void) sd_event_source_set_enabled(r->defer, SD_EVENT_ONESHOT);
@@ -549,8 +446,7 @@ static bool file_start(Repository *r, File *f) {
         }
         if (k < 0) {
                 f->pending = false;
-                (void) set_problem(&f->entry.problem, k == -ELOOP || k == -EINVAL ? "it is no regular file" : strerror(-k),
-                                   NULL);
+                set_problem(f, k == -ELOOP || k == -EINVAL ? "it is no regular file" : strerror(-k));
                 return false;
         }
         r->inspecting = f;
@@ -721,4 +617,8 @@ int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_
         k = sealed_memfd_new_from_fd(fd, PATCH_FILE_SIZE_MAX, entry->patch->name, ret_fd);
         close(fd);
         return k;
+}
+
+int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem) {
+        return manifest_merge(r->root_fd, path, inspected, ret, ret_problem);
 }

@@ -51,9 +51,5 @@ Patch *const *repository_patches(const Repository *r, size_t *ret_n);
 
 /* The file as it is now, read into a sealed memfd. */
 int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_fd);
-/*
- * What the sidecar manifest at path (below the root; NULL: there is none) says of a plain patch, put together with what
- * inspection found in the module: a new patch. Without a manifest, or for a managed patch, which carries its own metadata: a
- * reference to inspected. -EBADMSG, -EFBIG …: *ret_problem, malloc'ed, says why in words.
- */
+/* manifest_merge() below the repository's root. */
 int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem);
