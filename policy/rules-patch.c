@@ -87,7 +87,7 @@ static void check_state_flags(Evaluation *e) {
 
                 if (entry->fate != KLP_DIFF_KEEP || entry->to_patch != e->n_stack)
                         continue;
-                for (uint32_t bit = 1; bit <= mask; bit <<= 1) {
+                for (uint32_t bit = 1; bit <= PATCH_STATE_FLAGS_ALL; bit <<= 1) {
                         const char *flag = patch_state_flag_to_string(bit);
                         Violation *v;
 

@@ -393,8 +393,44 @@ static void test_policy_schema_names_every_rule(void **arg) {
         json_object_put(root);
 }
 
+/* "level-order" as roff writes it. */
+static void roff_name(const char *name, char *buf) {
+        for (; *name; name++) {
+                if (*name == '-')
+                        *buf++ = '\\';
+                *buf++ = *name;
+        }
+        *buf = 0;
+}
+
+static void test_the_manual_lists_every_rule_with_its_default_and_every_key(void **arg) {
+        _cleanup_free_ char *policy = NULL, *manifest = NULL;
+        struct json_object *properties;
+        char name[64], text[160];
+        size_t size;
+
+        policy = read_text("policy/klpd-policy.json.5", &size);
+        for (int i = 0; i < _RULE_MAX; i++) {
+                roff_name(rule_to_string((Rule) i), name);
+                snprintf(text, sizeof(text), ".BR %s \" [\" %s ]\n", name, rule_mode_to_string(rule_default_mode((Rule) i)));
+                if (!strstr(policy, text))
+                        assert_string_equal("(not in the manual)", text);
+        }
+
+        manifest = read_text("policy/klpd-manifest.5", &size);
+        root = read_json("policy/schemas/klpd-manifest.schema.json");
+        assert_true(json_object_object_get_ex(root, "properties", &properties));
+        json_object_object_foreach(properties, key, unused) {
+                (void) unused;
+                if (!strstr(manifest, key))
+                        assert_string_equal("(not in the manual)", key);
+        }
+        json_object_put(root);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_the_manual_lists_every_rule_with_its_default_and_every_key),
                 cmocka_unit_test(test_profiles_are_what_is_built_in),
                 cmocka_unit_test(test_default_policy_is_the_default_profile_and_the_table),
                 cmocka_unit_test(test_profiles_say_what_semantics_says),
