@@ -105,21 +105,40 @@ static void later_free(Later *l) {
 
 static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end end);
 
+/* Events are delivered in the order in which they were sent, whichever timer the loop picks first: takes the oldest, and moves
+ * the younger ones up, so that it is l's place in the queue that becomes free. */
+static ShimEvent next_event(FakeKernel *k, Later *l) {
+        Later *first = k->laters, *to;
+        ShimEvent event;
+
+        while (!first->is_event)
+                first = first->next;
+        event = first->event;
+        for (to = first; to != l;) {
+                Later *from = to->next;
+
+                while (!from->is_event)
+                        from = from->next;
+                to->event = from->event;
+                to = from;
+        }
+        return event;
+}
+
 static int on_later(sd_event_source *s, uint64_t usec, void *userdata) {
         Later *l = userdata;
         FakeKernel *k = l->kernel;
 
         if (l->is_event) {
+                ShimEvent event = next_event(k, l);
+
                 if (k->listener.event)
-                        k->listener.event(&l->event, k->listener.userdata);
+                        k->listener.event(&event, k->listener.userdata);
         } else if (l->completes) {
                 FakeModule *m = l->module < k->n_modules ? &k->modules[l->module] : NULL;
 
                 if (m && m->transition)
                         finish_transition(k, m, m->target ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
-        } else if (l->inspect_callback) {
-                HandsInspection *i = l->userdata;
-                (void) i;
         } else if (l->stacks_callback)
                 l->stacks_callback(l->r, l->text, NULL, 0, l->userdata);
         else

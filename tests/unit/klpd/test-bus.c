@@ -12,7 +12,7 @@ static const char *program, *xml_directory;
 /* ---- the interface and its XML ------------------------------------------------------------------------------------ */
 
 typedef struct Members {
-        char list[128][160];
+        char list[128][256];
         size_t n;
 } Members;
 
