@@ -2,6 +2,7 @@
 /* See batch.h. */
 #include "policy/batch.h"
 #include "policy/json-model.h"
+#include "policy/plan-internal.h"
 
 struct Batch {
         Plan *plan;
@@ -186,10 +187,14 @@ static int case_plan(Case *c, Plan *plan, PolicyError *error) {
         return plan_rebuild(plan, &input, error);
 }
 
-static struct json_object *error_to_json(const PolicyError *error) {
-        struct json_object *obj = json_object_new_object(), *e = NULL;
+/* Of an empty plan (a failed build leaves one) that refuses, with the error beside it. */
+static struct json_object *error_to_json(Plan *empty, const PolicyError *error) {
+        struct json_object *obj, *e = NULL;
         int r;
 
+        empty->verdict = VERDICT_REFUSE;
+        empty->reversible = true;
+        obj = plan_to_json(empty);
         if (!obj)
                 return NULL;
         e = json_object_new_object();
@@ -219,7 +224,9 @@ int batch_line(Batch *b, const char *line, size_t size, char **ret_result, Batch
         }
         if (r < 0) {
                 outcome = BATCH_ERROR;
-                result = error_to_json(&error);
+                plan_reset(b->plan);
+                b->plan->request = c.kind;
+                result = error_to_json(b->plan, &error);
         } else {
                 outcome = b->plan->verdict == VERDICT_REFUSE ? BATCH_REFUSED : BATCH_ALLOWED;
                 result = plan_to_json(b->plan);

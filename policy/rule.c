@@ -130,18 +130,17 @@ static const RuleInfo rules[_RULE_MAX] = {
                                "without notice. Disable the other patch first, or use a patch that has both fixes.",
         },
         [RULE_REQUIRES] = {
-                .name = "requires", .changes = CHANGE_ANY, .mode = RULE_ENFORCE, .check = check_requires,
+                .name = "requires", .changes = CHANGE_ENABLES, .mode = RULE_ENFORCE, .check = check_requires,
                 .meaning = "Something that the patch requires would not be in the stack after the change.",
                 .explanation = "A patch may require a stream (with a level), a live state or a tag of the patches beside it; "
-                               "it doesn't count itself. Apply what it requires first. Where a change takes away what a "
-                               "patch that stays requires, the rule warns at most.",
+                               "it doesn't count itself, and a cumulative patch replaces the others. Apply what it requires "
+                               "first.",
         },
         [RULE_CONFLICTS] = {
-                .name = "conflicts", .changes = CHANGE_ANY, .mode = RULE_ENFORCE, .check = check_conflicts,
+                .name = "conflicts", .changes = CHANGE_ENABLES, .mode = RULE_ENFORCE, .check = check_conflicts,
                 .meaning = "Something that the patch conflicts with would be in the stack after the change.",
                 .explanation = "A patch may exclude a stream (with a level), a live state or a tag of the patches beside it; "
-                               "it doesn't count itself. Disable what it conflicts with first. Where a patch that stays "
-                               "conflicts with what comes, the rule warns at most.",
+                               "it doesn't count itself. Disable what it conflicts with first.",
         },
         [RULE_HOLD] = {
                 .name = "hold", .changes = CHANGE_ANY, .host = false, .mode = RULE_ENFORCE, .check = check_hold,

@@ -14,8 +14,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 must(batch_new(&batch) == 0);
         must(batch_line(batch, (const char *) data, size, &result, &outcome) == 0);
         must(!strchr(result, '\n'));
-        if (outcome == BATCH_ERROR)
+        if (outcome == BATCH_ERROR) {
+                must(strstr(result, "\"verdict\":\"refuse\"") && strstr(result, "\"error\":{\"message\":"));
                 return 0;
+        }
         must(plan_parse(result, strlen(result), &plan, NULL) == 0);
         must((plan->verdict == VERDICT_REFUSE) == (outcome == BATCH_REFUSED));
         must((plan->n_steps > 0) == (plan->verdict == VERDICT_ALLOW));

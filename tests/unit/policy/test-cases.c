@@ -184,6 +184,8 @@ static void run_case(void **state) {
                 if (!strstr(get(e, "message"), json_object_get_string(v)))
                         assert_string_equal(get(e, "message"), json_object_get_string(v));
                 assert_int_equal(outcome, BATCH_ERROR);
+                assert_string_equal(get(result, "verdict"), "refuse");
+                assert_string_equal(get(result, "steps"), "[ ]");
                 json_object_put(result);
                 return;
         }
