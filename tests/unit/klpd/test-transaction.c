@@ -484,7 +484,9 @@ static void test_a_lost_race_whose_disable_completed_is_enabled_again(void **sta
         add_patch(f, "late", "\"level\": 2, \"cumulative\": true, \"tags\": [\"test.toolate\"]");
         assert_result(f, REQUEST_APPLY, "one", TRANSACTION_DONE);
         assert_int_equal(request_with_timeout(f, REQUEST_APPLY, "late", 100000), TRANSACTION_DONE);
-        assert_string_equal(fake_log(f->hands), "load late; enable late; write-0 late; write-1 late; enable late");
+        /* In between a write of 1 may be tried, if PREPARING is seen before ENDED. */
+        assert_memory_equal(fake_log(f->hands), "load late; enable late; write-0 late; ", 38);
+        assert_non_null(strstr(fake_log(f->hands) + 38, "enable late"));
         assert_true(fake_is_enabled(f->hands, "late"));
         assert_non_null(strstr(f->message, "not reversed"));
 }
