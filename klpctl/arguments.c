@@ -92,7 +92,7 @@ static void help(const Ctl *c) {
 
                 snprintf(left, sizeof(left), "%s%s%s", verbs[i].name, *verbs[i].words ? " " : "",
                          verbs[i].words);
-                printf("  %-32s %s\n", left, verbs[i].help);
+                printf("  %-34s %s\n", left, verbs[i].help);
         }
 
         printf("\n%sOptions:%s\n"
