@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Memory that is given out piece by piece and taken back all at once. A reset keeps the memory (as one block, once it
- * is known how much is needed), so a plan that is rebuilt in a loop doesn't call malloc(). A failed allocation is
- * remembered, so that a caller with many of them can look once at the end.
+ * Memory that is given out piece by piece and taken back all at once. A reset keeps the memory (as one
+ * block, once it is known how much is needed), so a plan that is rebuilt in a loop doesn't call malloc(). A
+ * failed allocation is remembered, so that a caller with many of them can look once at the end.
  */
 #pragma once
 

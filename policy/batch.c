@@ -78,7 +78,9 @@ static int read_kind(JsonReader *r, struct json_object *value, void *target) {
                 return q;
         kind = request_kind_from_string(s);
         if (kind < 0)
-                return json_reader_fail(r, -EBADMSG, "one of \"apply\", \"downgrade\", \"disable\", \"converge\" is needed here");
+                return json_reader_fail(
+                                r, -EBADMSG,
+                                "one of \"apply\", \"downgrade\", \"disable\", \"converge\" is needed here");
         *(RequestKind *) target = kind;
         return 0;
 }
@@ -146,8 +148,10 @@ static int case_read(Case *c, const char *line, size_t size, PolicyError *error)
         if (q >= 0 && c->profile) {
                 q = policy_new_profile(c->profile, &c->policy);
                 if (q == -ENOENT)
-                        q = json_reader_fail(&r, -EBADMSG, "there is no profile \"%.64s\": upstream, block-disable, level-only",
-                                             c->profile);
+                        q = json_reader_fail(
+                                        &r, -EBADMSG,
+                                        "there is no profile \"%.64s\": upstream, block-disable, level-only",
+                                        c->profile);
         }
         json_reader_done(&r);
         return q;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One case per line, one result per line: what `klpctl plan --batch` does, without reading or writing anything itself.
+ * One case per line, one result per line: what `klpctl plan --batch` does, without reading or writing
+ * anything itself.
  *
- *   {"inventory", "request", "candidate"?, "patch"?, "level"?, "stream"?, "repository"?: [PATCH, …], "profile"?, "policy"?,
- *    "replace_foreign"?, "accept_irreversible"?, "allow_vendor"?: [], "intermediates"?: []}
+ *   {"inventory", "request", "candidate"?, "patch"?, "level"?, "stream"?, "repository"?: [PATCH, …],
+ *    "profile"?, "policy"?, "replace_foreign"?, "accept_irreversible"?, "allow_vendor"?: [],
+ *    "intermediates"?: []}
  *
- * A Batch keeps what is reused from line to line (the plan's arena). A case that can't be evaluated (not what the format
- * says, no such patch) gives a result too: nothing would be done, so its verdict is "refuse", its lists are empty, and
- * "error": {"message", "key"?, "column"?} says why.
+ * A Batch keeps what is reused from line to line (the plan's arena). A case that can't be evaluated (not
+ * what the format says, no such patch) gives a result too: nothing would be done, so its verdict is
+ * "refuse", its lists are empty, and "error": {"message", "key"?, "column"?} says why.
  */
 #pragma once
 

@@ -22,7 +22,8 @@ char *policy_error_format(const PolicyError *error, const char *source, char *bu
 
         if (error->line > 0)
                 (void) snprintf(place, sizeof(place), "%s%u", source ? ":" : "line ", error->line);
-        (void) snprintf(buf, size, "%s%s%s%s%s%s", source ?: "", place, source || error->line > 0 ? ": " : "", error->key,
-                        error->key[0] ? ": " : "", error->message);
+        (void) snprintf(buf, size, "%s%s%s%s%s%s", source ?: "", place,
+                        source || error->line > 0 ? ": " : "", error->key, error->key[0] ? ": " : "",
+                        error->message);
         return buf;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What is wrong with a document or a request, in words. No ownership: fixed buffers, cut where they are too short, so
- * that reporting an error can't fail. Functions that take a PolicyError accept NULL, and write it only when they return
- * a negative errno.
+ * What is wrong with a document or a request, in words. No ownership: fixed buffers, cut where they are too
+ * short, so that reporting an error can't fail. Functions that take a PolicyError accept NULL, and write it
+ * only when they return a negative errno.
  */
 #pragma once
 

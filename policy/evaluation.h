@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the rules see while a plan is made; internal to policy/. A plan is made of one or more changes (one patch
- * enabled, replacing all others, or disabled); an Evaluation looks at one change at a time, on the stack that the changes
- * before it would leave.
+ * What the rules see while a plan is made; internal to policy/. A plan is made of one or more changes (one
+ * patch enabled, replacing all others, or disabled); an Evaluation looks at one change at a time, on the
+ * stack that the changes before it would leave.
  *
- * A check of a rule reports with violate() and never decides: the table's driver runs each check whose mode isn't off,
- * and the verdict is made of what was reported. Everything it reports lies in the plan's arena.
+ * A check of a rule reports with violate() and never decides: the table's driver runs each check whose mode
+ * isn't off, and the verdict is made of what was reported. Everything it reports lies in the plan's arena.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ typedef struct Change Change;
 
 struct Change {
         ChangeKind kind;
-        Patch *patch; /* the candidate, or what is disabled; borrowed. NULL: a downgrade for which there is none */
+        Patch *patch; /* the candidate, or what is disabled; borrowed. NULL: a downgrade for which there is
+                         none */
 };
 
 typedef struct Evaluation {
@@ -76,11 +77,14 @@ static inline Patch *entry_patch(const Evaluation *e, uint32_t patch) {
 }
 
 static inline const PatchState *entry_from(const Evaluation *e, const struct klp_diff_entry *entry) {
-        return entry->from_patch == KLP_DIFF_NONE ? NULL : &entry_patch(e, entry->from_patch)->states[entry->from_state];
+        return entry->from_patch == KLP_DIFF_NONE
+                               ? NULL
+                               : &entry_patch(e, entry->from_patch)->states[entry->from_state];
 }
 
 static inline const PatchState *entry_to(const Evaluation *e, const struct klp_diff_entry *entry) {
-        return entry->to_patch == KLP_DIFF_NONE ? NULL : &entry_patch(e, entry->to_patch)->states[entry->to_state];
+        return entry->to_patch == KLP_DIFF_NONE ? NULL
+                                                : &entry_patch(e, entry->to_patch)->states[entry->to_state];
 }
 
 /* Runs all rules that apply to e->change, in the order of the table. */

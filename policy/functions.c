@@ -16,8 +16,8 @@ int function_table_init(FunctionTable *t, Arena *arena, size_t n) {
 }
 
 static bool same_function(const PatchFunction *a, const PatchFunction *b) {
-        return a->hash == b->hash && (a->sympos ?: 1) == (b->sympos ?: 1) && streq(a->function, b->function) &&
-                streq(a->object, b->object);
+        return a->hash == b->hash && (a->sympos ?: 1) == (b->sympos ?: 1) &&
+               streq(a->function, b->function) && streq(a->object, b->object);
 }
 
 static FunctionSlot *lookup(const FunctionTable *t, const PatchFunction *f) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A hash table of redirected functions, in an arena; internal to policy/. Two entries are the same function if object
- * and name are, and the sympos is: 0 ("the only one") and 1 ("the first one") mean the same symbol, since kpatch-build
- * writes 1 where hand-written patches write 0.
+ * A hash table of redirected functions, in an arena; internal to policy/. Two entries are the same function
+ * if object and name are, and the sympos is: 0 ("the only one") and 1 ("the first one") mean the same
+ * symbol, since kpatch-build writes 1 where hand-written patches write 0.
  */
 #pragma once
 

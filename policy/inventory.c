@@ -57,7 +57,8 @@ int inventory_push(Inventory *i, Patch *p) {
         return 0;
 }
 
-int inventory_add_loaded(Inventory *i, const char *name, const char *build_id, const char *srcversion, bool forced) {
+int inventory_add_loaded(Inventory *i, const char *name, const char *build_id, const char *srcversion,
+                         bool forced) {
         LoadedModule *bigger, m = { .forced = forced };
         int r;
 
@@ -99,7 +100,8 @@ bool inventory_level(const Inventory *i, const char *vendor, const char *stream,
         for (size_t n = 0; n < i->n_patches; n++) {
                 const Patch *p = i->patches[n];
 
-                if (p->orphan || p->kind == PATCH_FOREIGN || !streq(p->vendor, vendor) || !streq(p->stream, stream))
+                if (p->orphan || p->kind == PATCH_FOREIGN || !streq(p->vendor, vendor) ||
+                    !streq(p->stream, stream))
                         continue;
                 found = true;
                 if (p->level > level)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * PATCH and inventory: from JSON and to JSON. A new field belongs into the table and into the *_to_json() function, into
- * schemas/, and into klpd-manifest(5).
+ * PATCH and inventory: from JSON and to JSON. A new field belongs into the table and into the *_to_json()
+ * function, into schemas/, and into klpd-manifest(5).
  */
 #include "policy/json-model.h"
 
@@ -17,7 +17,8 @@ static int read_kind(JsonReader *r, struct json_object *value, void *target) {
                 return q;
         kind = patch_kind_from_string(s);
         if (kind < 0)
-                return json_reader_fail(r, -EBADMSG, "one of \"managed\", \"plain\", \"foreign\" is needed here");
+                return json_reader_fail(r, -EBADMSG,
+                                        "one of \"managed\", \"plain\", \"foreign\" is needed here");
         *(PatchKind *) target = kind;
         return 0;
 }
@@ -38,7 +39,8 @@ static int read_flag(JsonReader *r, struct json_object *value, void *target) {
                 return q;
         flag = patch_state_flag_from_string(s);
         if (flag == 0)
-                return json_reader_fail(r, -EBADMSG, "one of \"block-disable\", \"shadow\", \"takeover\" is needed here");
+                return json_reader_fail(r, -EBADMSG,
+                                        "one of \"block-disable\", \"shadow\", \"takeover\" is needed here");
         if (*flags & flag)
                 return json_reader_fail(r, -EBADMSG, "the flag is there twice");
         *flags |= flag;
@@ -124,8 +126,10 @@ static int read_relation(JsonReader *r, struct json_object *value, void *target)
         if (q < 0)
                 return q;
         if (strlen(s) > PATCH_STRING_MAX || relation_parse(s, &relation) < 0)
-                return json_reader_fail(r, -EBADMSG, "VENDOR/STREAM, VENDOR/STREAM>=LEVEL (also = != < <= >), state:ID or "
-                                                     "tag:NAME is needed here");
+                return json_reader_fail(
+                                r, -EBADMSG,
+                                "VENDOR/STREAM, VENDOR/STREAM>=LEVEL (also = != < <= >), state:ID or "
+                                "tag:NAME is needed here");
         return strv_extend(target, s);
 }
 
@@ -167,13 +171,16 @@ static int check_foreign_fields(JsonReader *r, Patch *p) {
         if (p->kind != PATCH_FOREIGN)
                 return 0;
         if (p->n_states > 0 || p->level != 0 || p->tags)
-                return json_reader_fail(r, -EBADMSG, "a foreign patch has no level, states or tags: \"plain\" is one that is "
-                                                     "known");
+                return json_reader_fail(
+                                r, -EBADMSG,
+                                "a foreign patch has no level, states or tags: \"plain\" is one that is "
+                                "known");
         q = patch_set(&p->vendor, "");
         return q < 0 ? q : patch_set(&p->stream, "");
 }
 
-int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory, Patch **ret) {
+int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory,
+                    Patch **ret) {
         _cleanup_patch_unref_ Patch *p = NULL;
         int q;
 
@@ -181,7 +188,8 @@ int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bo
         if (q < 0)
                 return q;
         p->kind = kind;
-        q = json_read_object(r, value, patch_fields, ELEMENTSOF(patch_fields) - (in_inventory ? 0 : N_INVENTORY_ONLY), p);
+        q = json_read_object(r, value, patch_fields,
+                             ELEMENTSOF(patch_fields) - (in_inventory ? 0 : N_INVENTORY_ONLY), p);
         if (q < 0)
                 return q;
         q = check_foreign_fields(r, p);
@@ -277,7 +285,8 @@ int manifest_parse(const char *text, size_t size, Patch **ret, PolicyError *erro
                 return q;
         q = json_read_patch(&r, r.root, PATCH_PLAIN, false, &p);
         if (q >= 0 && p->kind != PATCH_PLAIN)
-                q = json_reader_fail(&r, -EBADMSG, "a manifest describes a plain patch: \"kind\" can only be \"plain\"");
+                q = json_reader_fail(&r, -EBADMSG,
+                                     "a manifest describes a plain patch: \"kind\" can only be \"plain\"");
         json_reader_done(&r);
         if (q < 0)
                 return q;
@@ -403,8 +412,9 @@ static int add_patch_strings(struct json_object *obj, const Patch *p) {
         const struct {
                 const char *key, *value;
         } strings[] = {
-                { "summary", p->summary },       { "severity", p->severity }, { "build_id", p->build_id },
-                { "srcversion", p->srcversion }, { "digest", p->digest },     { "kernel_build_id", p->kernel_build_id },
+                        {"summary", p->summary},   {"severity", p->severity},
+                        {"build_id", p->build_id}, {"srcversion", p->srcversion},
+                        {"digest", p->digest},     {"kernel_build_id", p->kernel_build_id},
         };
         int r = 0;
 

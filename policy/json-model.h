@@ -7,7 +7,8 @@
 #include "policy/relation.h"
 
 /* kind: the default. in_inventory: "forced" and "orphan" are allowed. */
-int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory, Patch **ret);
+int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory,
+                    Patch **ret);
 int json_read_inventory(JsonReader *r, struct json_object *value, Inventory **ret);
 int json_read_policy(JsonReader *r, struct json_object *value, Policy **ret);
 

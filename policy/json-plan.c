@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The result format of klpctl-plan (klpctl(1)): a Plan as JSON, and back for those who show what the daemon planned. What
- * is read back lies in the new plan's arena; its candidate and intermediate are patches that have a name and nothing else.
+ * The result format of klpctl-plan (klpctl(1)): a Plan as JSON, and back for those who show what the daemon
+ * planned. What is read back lies in the new plan's arena; its candidate and intermediate are patches that
+ * have a name and nothing else.
  */
 #include "policy/arena.h"
 #include "policy/json-model.h"
@@ -252,10 +253,18 @@ static int read_violation(JsonReader *r, struct json_object *value, void *target
         mode = rule_mode_from_string(e.mode);
         if (rule < 0 || mode <= RULE_OFF)
                 return json_reader_fail(r, -EBADMSG, "no such rule or mode");
-        p->violations[p->n_violations++] = (Violation) {
-                .rule = rule, .mode = mode, .has_state = e.has_id, .state = e.id, .state_name = keep(p, e.state_name),
-                .patch = keep(p, e.patch), .function = keep(p, e.function), .have = keep(p, e.have),
-                .want = keep(p, e.want), .message = keep(p, e.message), .remedy = keep(p, e.remedy),
+        p->violations[p->n_violations++] = (Violation){
+                        .rule = rule,
+                        .mode = mode,
+                        .has_state = e.has_id,
+                        .state = e.id,
+                        .state_name = keep(p, e.state_name),
+                        .patch = keep(p, e.patch),
+                        .function = keep(p, e.function),
+                        .have = keep(p, e.have),
+                        .want = keep(p, e.want),
+                        .message = keep(p, e.message),
+                        .remedy = keep(p, e.remedy),
         };
         return 0;
 }
@@ -280,10 +289,16 @@ static int read_state(JsonReader *r, struct json_object *value, void *target) {
         fate = index_of(e.fate, fate_at, KLP_DIFF_INTRODUCE, KLP_DIFF_REMOVE + 1);
         if (fate < 0)
                 return json_reader_fail(r, -EBADMSG, "no such fate");
-        p->states[p->n_states++] = (PlanState) {
-                .id = e.id, .name = keep(p, e.name), .fate = (enum klp_diff_fate) fate, .has_from = e.has_from,
-                .has_to = e.has_to, .from = e.from, .to = e.to, .from_patch = keep(p, e.from_patch),
-                .to_patch = keep(p, e.to_patch),
+        p->states[p->n_states++] = (PlanState){
+                        .id = e.id,
+                        .name = keep(p, e.name),
+                        .fate = (enum klp_diff_fate) fate,
+                        .has_from = e.has_from,
+                        .has_to = e.has_to,
+                        .from = e.from,
+                        .to = e.to,
+                        .from_patch = keep(p, e.from_patch),
+                        .to_patch = keep(p, e.to_patch),
         };
         return 0;
 }
@@ -338,7 +353,7 @@ static int read_function(JsonReader *r, struct json_object *value, void *target)
 }
 
 static int read_fix(JsonReader *r, struct json_object *value, void *target) {
-        static const JsonField fields[] = { TEXT_FIELD("fix", fix, true), TEXT_FIELD("change", change, true) };
+        static const JsonField fields[] = {TEXT_FIELD("fix", fix, true), TEXT_FIELD("change", change, true)};
         Element e = {};
         Plan *p = target;
         int q, change;
@@ -354,7 +369,8 @@ static int read_fix(JsonReader *r, struct json_object *value, void *target) {
 }
 
 static int read_step(JsonReader *r, struct json_object *value, void *target) {
-        static const JsonField fields[] = { TEXT_FIELD("step", step, true), TEXT_FIELD("patch", patch, false) };
+        static const JsonField fields[] = {TEXT_FIELD("step", step, true),
+                                           TEXT_FIELD("patch", patch, false)};
         Element e = {};
         PlanStepKind kind;
         Plan *p = target;
@@ -371,16 +387,17 @@ static int read_step(JsonReader *r, struct json_object *value, void *target) {
 }
 
 /* Room for all elements first: json_read_array() then appends. */
-#define READ_ARRAY(name, field)                                                                                 \
-        static int read_##field(JsonReader *r, struct json_object *value, void *target) {                       \
-                Plan *p = target;                                                                               \
-                size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value) : 0;   \
-                                                                                                                \
-                p->field = arena_alloc(p->arena, n, sizeof(*p->field));                                         \
-                if (!p->field)                                                                                  \
-                        return -ENOMEM;                                                                         \
-                return json_read_array(r, value, n, read_##name, target);                                       \
-        }                                                                                                       \
+#define READ_ARRAY(name, field)                                                                             \
+        static int read_##field(JsonReader *r, struct json_object *value, void *target) {                   \
+                Plan *p = target;                                                                           \
+                size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value)    \
+                                                                       : 0;                                 \
+                                                                                                            \
+                p->field = arena_alloc(p->arena, n, sizeof(*p->field));                                     \
+                if (!p->field)                                                                              \
+                        return -ENOMEM;                                                                     \
+                return json_read_array(r, value, n, read_##name, target);                                   \
+        }                                                                                                   \
         struct read_##field##_needs_semicolon
 
 READ_ARRAY(violation, violations);

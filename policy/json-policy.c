@@ -28,7 +28,8 @@ static int read_rules(JsonReader *r, struct json_object *value, void *target) {
                 Rule rule = rule_from_string(key);
 
                 if (rule < 0)
-                        return json_reader_fail(r, -EBADMSG, "there is no such rule (klpctl policy explain lists them)");
+                        return json_reader_fail(r, -EBADMSG,
+                                                "there is no such rule (klpctl policy explain lists them)");
                 q = read_mode(r, member, &modes[rule]);
                 if (q < 0)
                         return q;
@@ -113,7 +114,8 @@ static int new_from_profile(JsonReader *r, struct json_object *value, Policy **r
         struct json_object *member;
         int q;
 
-        if (json_object_is_type(value, json_type_object) && json_object_object_get_ex(value, "profile", &member)) {
+        if (json_object_is_type(value, json_type_object) &&
+            json_object_object_get_ex(value, "profile", &member)) {
                 size_t mark = json_reader_push_key(r, "profile");
 
                 q = json_read_string_value(r, member, &profile);
@@ -121,8 +123,10 @@ static int new_from_profile(JsonReader *r, struct json_object *value, Policy **r
                         return q;
                 q = policy_new_profile(profile, ret);
                 if (q == -ENOENT)
-                        return json_reader_fail(r, -EBADMSG, "there is no profile \"%.64s\": upstream, block-disable, "
-                                                             "level-only", profile);
+                        return json_reader_fail(r, -EBADMSG,
+                                                "there is no profile \"%.64s\": upstream, block-disable, "
+                                                "level-only",
+                                                profile);
                 json_reader_pop(r, mark);
                 return q;
         }

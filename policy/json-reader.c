@@ -13,7 +13,8 @@ int json_parse_strict(const char *text, size_t size, struct json_object **ret, P
         int r;
 
         if (size > JSON_SIZE_MAX)
-                return policy_error_set(error, -E2BIG, "the document is longer than %u bytes", JSON_SIZE_MAX);
+                return policy_error_set(error, -E2BIG, "the document is longer than %u bytes",
+                                        JSON_SIZE_MAX);
         r = json_scan(text, size, JSON_DEPTH_MAX, error);
         if (r < 0)
                 return r;
@@ -64,7 +65,8 @@ int json_reader_fail(JsonReader *r, int code, const char *format, ...) {
         (void) vsnprintf(message, sizeof(message), format, ap);
         va_end(ap);
         (void) policy_error_set(r->error, code, "%s", message);
-        (void) snprintf(r->error->key, sizeof(r->error->key), "%.*s", (int) sizeof(r->error->key) - 1, r->path);
+        (void) snprintf(r->error->key, sizeof(r->error->key), "%.*s", (int) sizeof(r->error->key) - 1,
+                        r->path);
         (void) json_locate(r->text, r->size, r->path, &r->error->line, &r->error->column);
         return code;
 }
@@ -81,7 +83,8 @@ static size_t push(JsonReader *r, const char *format, ...) {
         n = vsnprintf(r->path + mark, sizeof(r->path) - mark, format, ap);
         va_end(ap);
         if (n > 0)
-                r->path_size += (size_t) n < sizeof(r->path) - mark ? (size_t) n : sizeof(r->path) - mark - 1;
+                r->path_size += (size_t) n < sizeof(r->path) - mark ? (size_t) n
+                                                                    : sizeof(r->path) - mark - 1;
         return mark;
 }
 
@@ -118,7 +121,8 @@ static int wrong_type(JsonReader *r, struct json_object *value, const char *want
         return -EBADMSG;
 }
 
-int json_read_object(JsonReader *r, struct json_object *value, const JsonField *fields, size_t n_fields, void *target) {
+int json_read_object(JsonReader *r, struct json_object *value, const JsonField *fields, size_t n_fields,
+                     void *target) {
         uint64_t seen = 0;
         int q;
 
@@ -216,7 +220,8 @@ int json_read_name(JsonReader *r, struct json_object *value, void *target) {
         if (q < 0)
                 return q;
         if (!patch_name_is_valid(s))
-                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)", PATCH_NAME_MAX);
+                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
+                                        PATCH_NAME_MAX);
         return patch_set(target, s);
 }
 
@@ -228,7 +233,8 @@ static int check_text(JsonReader *r, const char *s) {
         size_t n = strlen(s);
 
         if (n == 0 || n > PATCH_STRING_MAX)
-                return json_reader_fail(r, -EBADMSG, "a text of 1 to %u bytes is needed here", PATCH_STRING_MAX);
+                return json_reader_fail(r, -EBADMSG, "a text of 1 to %u bytes is needed here",
+                                        PATCH_STRING_MAX);
         for (; *s; s++)
                 if ((unsigned char) *s < 0x20 || *s == 0x7f)
                         return json_reader_fail(r, -EBADMSG, "control character in a text");
@@ -270,7 +276,8 @@ int json_read_hex_or_null(JsonReader *r, struct json_object *value, void *target
                 return q;
         n = strspn(s, "0123456789abcdef");
         if (n == 0 || n > 128 || s[n])
-                return json_reader_fail(r, -EBADMSG, "1 to 128 lower-case hexadecimal digits are needed here");
+                return json_reader_fail(r, -EBADMSG,
+                                        "1 to 128 lower-case hexadecimal digits are needed here");
         return patch_set(target, s);
 }
 
@@ -295,7 +302,8 @@ static int read_list_name(JsonReader *r, struct json_object *value, void *target
         if (q < 0)
                 return q;
         if (!patch_name_is_valid(s))
-                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)", PATCH_NAME_MAX);
+                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
+                                        PATCH_NAME_MAX);
         return strv_extend(target, s);
 }
 
@@ -308,7 +316,8 @@ int json_read_name_list(JsonReader *r, struct json_object *value, void *target) 
 }
 
 int json_to_line(struct json_object *obj, char **ret) {
-        const char *s = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        const char *s = json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN |
+                                                                            JSON_C_TO_STRING_NOSLASHESCAPE);
         char *copy = s ? strdup(s) : NULL;
 
         if (!copy)

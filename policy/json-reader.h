@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * From a checked document to structs: a reader walks json-c's objects with tables of fields, knows the path of the value
- * that it is at, and turns "this can't be" into line, column and key. Internal to policy/.
+ * From a checked document to structs: a reader walks json-c's objects with tables of fields, knows the path
+ * of the value that it is at, and turns "this can't be" into line, column and key. Internal to policy/.
  */
 #pragma once
 
@@ -32,7 +32,8 @@ typedef struct JsonField {
 } JsonField;
 
 /* Each member must be in fields; unknown keys and missing required ones are errors. */
-int json_read_object(JsonReader *r, struct json_object *value, const JsonField *fields, size_t n_fields, void *target);
+int json_read_object(JsonReader *r, struct json_object *value, const JsonField *fields, size_t n_fields,
+                     void *target);
 /* Calls read for each element with target; at most max of them. */
 int json_read_array(JsonReader *r, struct json_object *value, size_t max, json_field_fn read, void *target);
 
@@ -51,11 +52,13 @@ int json_read_u64_value(JsonReader *r, struct json_object *value, uint64_t max, 
 int json_read_bool(JsonReader *r, struct json_object *value, void *target);          /* bool */
 int json_read_u32(JsonReader *r, struct json_object *value, void *target);           /* uint32_t */
 int json_read_u64(JsonReader *r, struct json_object *value, void *target);           /* uint64_t */
-int json_read_name(JsonReader *r, struct json_object *value, void *target);          /* char *: a valid name */
+int json_read_name(JsonReader *r, struct json_object *value, void *target); /* char *: a valid name */
 int json_read_name_or_null(JsonReader *r, struct json_object *value, void *target);  /* char * */
-int json_read_text(JsonReader *r, struct json_object *value, void *target);          /* char *: bounded free text */
+int json_read_text(JsonReader *r, struct json_object *value, void *target); /* char *: bounded free text */
 int json_read_text_or_null(JsonReader *r, struct json_object *value, void *target);  /* char * */
-int json_read_hex_or_null(JsonReader *r, struct json_object *value, void *target);   /* char *: lower-case hex */
-int json_read_text_list(JsonReader *r, struct json_object *value, void *target);     /* char **: bounded free texts */
+int json_read_hex_or_null(JsonReader *r, struct json_object *value,
+                          void *target); /* char *: lower-case hex */
+int json_read_text_list(JsonReader *r, struct json_object *value,
+                        void *target); /* char **: bounded free texts */
 int json_read_name_list(JsonReader *r, struct json_object *value, void *target);     /* char ** */
 int json_read_ignored_text(JsonReader *r, struct json_object *value, void *target);  /* a comment */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A loop over tokens with an explicit stack of the containers that are open. Positions are offsets; lines are counted
- * only when somebody asks, that is, for an error.
+ * A loop over tokens with an explicit stack of the containers that are open. Positions are offsets; lines
+ * are counted only when somebody asks, that is, for an error.
  */
 #include <stdio.h>
 
@@ -74,7 +74,8 @@ static int fail(Scan *s, const char *at, int r, const char *message) {
         if (s->error) {
                 line_and_column(s->start, at, &s->error->line, &s->error->column);
                 format_path(s, path, sizeof(path));
-                (void) snprintf(s->error->key, sizeof(s->error->key), "%.*s", (int) sizeof(s->error->key) - 1, path);
+                (void) snprintf(s->error->key, sizeof(s->error->key), "%.*s",
+                                (int) sizeof(s->error->key) - 1, path);
         }
         return r;
 }
@@ -84,7 +85,8 @@ static void skip_blanks(Scan *s) {
                 s->p++;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (no overlong forms, no surrogates, at most U+10FFFF), or 0. */
+/* Length of the well-formed UTF-8 sequence at p (no overlong forms, no surrogates, at most U+10FFFF), or 0.
+ */
 static size_t utf8_length(const unsigned char *p, size_t left) {
         if (p[0] < 0x80)
                 return 1;
@@ -150,8 +152,8 @@ static int scan_escape(Scan *s) {
                 return fail(s, at, -EBADMSG, "lone surrogate in a string");
         if (u < 0xd800 || u > 0xdbff)
                 return 0;
-        if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || hex4(s->p + 2, s->end, &low) < 0 || low < 0xdc00 ||
-            low > 0xdfff)
+        if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || hex4(s->p + 2, s->end, &low) < 0 ||
+            low < 0xdc00 || low > 0xdfff)
                 return fail(s, at, -EBADMSG, "lone surrogate in a string");
         s->p += 6;
         return 0;
@@ -182,7 +184,8 @@ static int scan_string(Scan *s, bool key) {
                         continue;
                 }
                 if (c < 0x20)
-                        return fail(s, s->p, -EBADMSG, c == 0 ? "NUL in a string" : "control character in a string");
+                        return fail(s, s->p, -EBADMSG,
+                                    c == 0 ? "NUL in a string" : "control character in a string");
                 n = utf8_length((const unsigned char *) s->p, (size_t) (s->end - s->p));
                 if (n == 0)
                         return fail(s, s->p, -EBADMSG, "not UTF-8");
@@ -203,7 +206,8 @@ static int scan_number(Scan *s) {
         if (*s->p == '0' && s->p + 1 < s->end && s->p[1] >= '0' && s->p[1] <= '9')
                 return fail(s, at, -EBADMSG, "a number can't begin with 0");
         for (; s->p < s->end && *s->p >= '0' && *s->p <= '9'; s->p++)
-                if (__builtin_mul_overflow(v, 10U, &v) || __builtin_add_overflow(v, (uint64_t) (*s->p - '0'), &v) || v > max)
+                if (__builtin_mul_overflow(v, 10U, &v) ||
+                    __builtin_add_overflow(v, (uint64_t) (*s->p - '0'), &v) || v > max)
                         return fail(s, at, -EBADMSG, "number out of range");
         if (s->p < s->end && (*s->p == '.' || *s->p == 'e' || *s->p == 'E'))
                 return fail(s, at, -EBADMSG, "only whole numbers, without fraction and exponent");
@@ -247,8 +251,8 @@ static bool same_key(const Key *a, const Key *b) {
 static int duplicate(Scan *s, const Key *key) {
         char message[128];
 
-        (void) snprintf(message, sizeof(message), "the key \"%.*s\" is there twice", key->size > 64 ? 64 : (int) key->size,
-                        key->text);
+        (void) snprintf(message, sizeof(message), "the key \"%.*s\" is there twice",
+                        key->size > 64 ? 64 : (int) key->size, key->text);
         return fail(s, key->text - 1, -EBADMSG, message);
 }
 
@@ -385,7 +389,8 @@ static int scan_between(Scan *s) {
                 return close_container(s);
         if (l->n > 0) {
                 if (*s->p != ',')
-                        return fail(s, s->p, -EBADMSG, l->object ? "expected ',' or '}'" : "expected ',' or ']'");
+                        return fail(s, s->p, -EBADMSG,
+                                    l->object ? "expected ',' or '}'" : "expected ',' or ']'");
                 s->p++;
                 skip_blanks(s);
                 if (s->p < s->end && *s->p == close)

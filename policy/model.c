@@ -51,7 +51,8 @@ bool patch_name_is_valid(const char *s) {
 
                 if (n >= PATCH_NAME_MAX)
                         return false;
-                if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("_.+-", c)))
+                if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      strchr("_.+-", c)))
                         return false;
         }
         /* no file name with a meaning of its own, and no option */
@@ -170,7 +171,8 @@ int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, con
         _cleanup_free_ char *copy = NULL;
         int r;
 
-        if ((flags & ~PATCH_STATE_FLAGS_ALL) != 0 || (name && (!text_is_valid(name) || strlen(name) > PATCH_NAME_MAX)))
+        if ((flags & ~PATCH_STATE_FLAGS_ALL) != 0 ||
+            (name && (!text_is_valid(name) || strlen(name) > PATCH_NAME_MAX)))
                 return -EINVAL;
         if (p->n_states >= PATCH_STATES_MAX)
                 return -E2BIG;
@@ -187,7 +189,8 @@ int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, con
                 return r;
         if (id > p->highest_state)
                 p->highest_state = id;
-        p->states[p->n_states++] = (PatchState) { .id = id, .version = version, .flags = flags, .name = TAKE_PTR(copy) };
+        p->states[p->n_states++] =
+                        (PatchState){.id = id, .version = version, .flags = flags, .name = TAKE_PTR(copy)};
         return 0;
 }
 
@@ -216,7 +219,8 @@ int patch_add_function(Patch *p, const char *object, const char *function, uint3
         for (size_t i = 0; i < p->n_functions; i++) {
                 const PatchFunction *g = &p->functions[i];
 
-                if (g->hash == hash && g->sympos == sympos && streq(g->function, function) && streq(g->object, object))
+                if (g->hash == hash && g->sympos == sympos && streq(g->function, function) &&
+                    streq(g->object, object))
                         return -EEXIST;
         }
         o = strdup(object);
@@ -257,11 +261,12 @@ int patch_compare(const Patch *a, const Patch *b) {
 }
 
 static bool same_metadata(const Patch *a, const Patch *b) {
-        /* A foreign patch is one of which only the name and the functions are known: nothing that could differ. */
+        /* A foreign patch is one of which only the name and the functions are known: nothing that could
+         * differ. */
         if (a->kind == PATCH_FOREIGN || b->kind == PATCH_FOREIGN)
                 return true;
-        if (!patch_same_stream(a, b) || a->level != b->level || a->cumulative != b->cumulative || a->kind != b->kind ||
-            a->n_states != b->n_states)
+        if (!patch_same_stream(a, b) || a->level != b->level || a->cumulative != b->cumulative ||
+            a->kind != b->kind || a->n_states != b->n_states)
                 return false;
         for (size_t i = 0; i < a->n_states; i++)
                 if (a->states[i].id != b->states[i].id || a->states[i].version != b->states[i].version ||

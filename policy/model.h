@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The model that everything is decided on: patches, what the kernel runs (the inventory), and what else is known of
- * the host and of the candidate's file. Words and defaults are those of SEMANTICS.md section 1.
+ * The model that everything is decided on: patches, what the kernel runs (the inventory), and what else is
+ * known of the host and of the candidate's file. Words and defaults are those of SEMANTICS.md section 1.
  *
- * Ownership: a Patch is reference-counted (not atomically: one thread), so that repository, inventory, request and plan
- * share it. It is built with patch_new() and patch_add_*(), plain fields are assigned with patch_set() or directly
- * (strings: malloc'ed, owned by the patch), and it isn't changed any more once somebody else holds a reference. An
- * Inventory owns its strings and a reference on each patch. Nothing here does I/O.
+ * Ownership: a Patch is reference-counted (not atomically: one thread), so that repository, inventory,
+ * request and plan share it. It is built with patch_new() and patch_add_*(), plain fields are assigned with
+ * patch_set() or directly (strings: malloc'ed, owned by the patch), and it isn't changed any more once
+ * somebody else holds a reference. An Inventory owns its strings and a reference on each patch. Nothing here
+ * does I/O.
  *
- * Errors: -ENOMEM, -EINVAL (not a possible name, version …), -EEXIST (a state id or function twice), -E2BIG (bound).
+ * Errors: -ENOMEM, -EINVAL (not a possible name, version …), -EEXIST (a state id or function twice), -E2BIG
+ * (bound).
  */
 #pragma once
 
@@ -43,8 +45,9 @@ PatchKind patch_kind_from_string(const char *s);
 #define PATCH_STATE_TAKEOVER (1U << 2)
 #define PATCH_STATE_FLAGS_ALL (PATCH_STATE_BLOCK_DISABLE | PATCH_STATE_SHADOW | PATCH_STATE_TAKEOVER)
 
-const char *patch_state_flag_to_string(uint32_t flag); /* one bit: "block-disable", "shadow", "takeover", or NULL */
-uint32_t patch_state_flag_from_string(const char *s);  /* 0: unknown */
+/* One bit: "block-disable", "shadow", "takeover", or NULL; back: 0 is unknown. */
+const char *patch_state_flag_to_string(uint32_t flag);
+uint32_t patch_state_flag_from_string(const char *s);
 
 typedef struct PatchState {
         uint64_t id;
@@ -84,8 +87,8 @@ typedef struct Patch {
 
         /* In an inventory only. */
         bool forced; /* a forced transition has pinned it */
-        bool orphan; /* not enabled: stands for the orphaned states that it still holds, which are all of its states;
-                      * orphans come first in Inventory.patches */
+        bool orphan; /* not enabled: stands for the orphaned states that it still holds, which are all of its
+                      * states; orphans come first in Inventory.patches */
 } Patch;
 
 /* Vendor, stream, kind as by default: local/base, managed, cumulative false, level 0. */
@@ -102,7 +105,8 @@ int patch_add_function(Patch *p, const char *object, const char *function, uint3
 int patch_add_string(char ***list, const char *s); /* &p->fixes, &p->requires …; checks text and bound */
 const PatchState *patch_find_state(const Patch *p, uint64_t id);
 
-/* True if a string is a possible patch, vendor, stream, state or module name: 1..63 bytes of [A-Za-z0-9_.+-]. */
+/* True if a string is a possible patch, vendor, stream, state or module name: 1..63 bytes of
+ * [A-Za-z0-9_.+-]. */
 bool patch_name_is_valid(const char *s);
 /* Names compare as module names do: '-' and '_' are the same. */
 bool patch_name_equal(const char *a, const char *b);
@@ -110,8 +114,8 @@ bool patch_same_stream(const Patch *a, const Patch *b); /* a foreign patch is in
 /* < 0, 0, > 0: vendor, stream, level (numbers, not text), name. For sorting a repository. */
 int patch_compare(const Patch *a, const Patch *b);
 
-/* Whether two patches of one name have the same content, by what is known of both: digest, build id, srcversion; where
- * none of these is known of both, by their metadata. */
+/* Whether two patches of one name have the same content, by what is known of both: digest, build id,
+ * srcversion; where none of these is known of both, by their metadata. */
 bool patch_same_content(const Patch *a, const Patch *b);
 /* Reads "vendor/stream" (both valid names). Outputs are malloc'ed. */
 int patch_parse_stream(const char *s, char **ret_vendor, char **ret_stream);
@@ -141,16 +145,17 @@ DEFINE_CLEANUP(Inventory *, inventory_free);
 
 /* On top of the stack; takes a reference of its own. -EEXIST: that name is on it. */
 int inventory_push(Inventory *i, Patch *p);
-int inventory_add_loaded(Inventory *i, const char *name, const char *build_id, const char *srcversion, bool forced);
+int inventory_add_loaded(Inventory *i, const char *name, const char *build_id, const char *srcversion,
+                         bool forced);
 /* The enabled patch of that name (no orphans), or NULL. */
 Patch *inventory_find(const Inventory *i, const char *name);
 /* Highest level of that stream on the stack, 0 and false if none of it is enabled. */
 bool inventory_level(const Inventory *i, const char *vendor, const char *stream, uint32_t *ret_level);
 
 /*
- * What else of the host matters to the rule `ready` (SEMANTICS.md section 4), to `hold` and to `quarantine`. Strings are
- * owned by the caller and not copied by plan_build(). A zeroed HostFacts is a host that can do nothing:
- * host_facts_init() sets what an unsuspicious host has.
+ * What else of the host matters to the rule `ready` (SEMANTICS.md section 4), to `hold` and to `quarantine`.
+ * Strings are owned by the caller and not copied by plan_build(). A zeroed HostFacts is a host that can do
+ * nothing: host_facts_init() sets what an unsuspicious host has.
  */
 typedef struct HostFacts {
         bool livepatch;           /* CONFIG_LIVEPATCH: /sys/kernel/livepatch is there */
@@ -158,7 +163,8 @@ typedef struct HostFacts {
         bool ftrace_enabled;      /* /proc/sys/kernel/ftrace_enabled */
         bool modules_disabled;    /* /proc/sys/kernel/modules_disabled */
         bool signatures_required; /* module.sig_enforce, or lockdown */
-        const char *signatures_required_by; /* "module.sig_enforce", "lockdown=integrity" …; for the message, or NULL */
+        const char *signatures_required_by; /* "module.sig_enforce", "lockdown=integrity" …; for the message,
+                                               or NULL */
         bool in_container;
         uint32_t shim_abi;        /* 0: the shim is not there */
         const char *shim_problem; /* why it isn't, or NULL */
@@ -187,5 +193,5 @@ typedef struct FileFacts {
         const char *writable_path;  /* the file or the directory above it that others may write, or NULL */
         SignatureStatus signature;        /* by the keys that klpd trusts */
         SignatureStatus module_signature; /* appended, as the kernel would check it */
-        const char *lsm;            /* name of the LSM that refuses this file (loadpin, ima, selinux …), or NULL */
+        const char *lsm; /* name of the LSM that refuses this file (loadpin, ima, selinux …), or NULL */
 } FileFacts;

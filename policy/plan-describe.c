@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a plan says beyond its verdict: the fate of each state, functions and fixes gained and lost, names of things, the
- * words of no-path, and the stack that it would leave.
+ * What a plan says beyond its verdict: the fate of each state, functions and fixes gained and lost, names of
+ * things, the words of no-path, and the stack that it would leave.
  */
 #include "policy/functions.h"
 #include "policy/plan-internal.h"
@@ -85,7 +85,8 @@ int plan_describe_entries(Evaluation *e) {
         return 0;
 }
 
-/* The holders after all changes, as the states of one patch that replaces the stack before: one diff gives the fates. */
+/* The holders after all changes, as the states of one patch that replaces the stack before: one diff gives
+ * the fates. */
 typedef struct Holders {
         struct klp_diff_patch patch;
         struct klp_diff_state *states;
@@ -97,7 +98,10 @@ typedef struct Holders {
 
 static int collect_holders(Evaluation *e, Holders *h) {
         struct klp_diff_change change = {
-                .op = KLP_DIFF_ENABLE, .stack = e->diff_stack, .n_stack = (uint32_t) e->n_stack, .new_patch = &h->patch,
+                        .op = KLP_DIFF_ENABLE,
+                        .stack = e->diff_stack,
+                        .n_stack = (uint32_t) e->n_stack,
+                        .new_patch = &h->patch,
         };
         struct klp_diff_entry *entries, *scratch;
         uint32_t n;
@@ -127,7 +131,7 @@ static int collect_holders(Evaluation *e, Holders *h) {
 
 int plan_describe_states(Evaluation *e) {
         const Inventory *inventory = e->input->inventory;
-        struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .n_stack = (uint32_t) inventory->n_patches };
+        struct klp_diff_change change = {.op = KLP_DIFF_REPLACE, .n_stack = (uint32_t) inventory->n_patches};
         struct klp_diff_entry *entries, *scratch;
         struct klp_diff_patch *before;
         Plan *plan = e->plan;
@@ -148,8 +152,10 @@ int plan_describe_states(Evaluation *e) {
                 if (!states)
                         return -ENOMEM;
                 for (size_t k = 0; k < p->n_states; k++)
-                        states[k] = (struct klp_diff_state) { p->states[k].id, p->states[k].version, p->states[k].flags };
-                before[i] = (struct klp_diff_patch) { .states = states, .n_states = (uint32_t) p->n_states, .managed = true };
+                        states[k] = (struct klp_diff_state){p->states[k].id, p->states[k].version,
+                                                            p->states[k].flags};
+                before[i] = (struct klp_diff_patch){
+                                .states = states, .n_states = (uint32_t) p->n_states, .managed = true};
         }
         change.stack = before;
         change.new_patch = &after.patch;
@@ -201,8 +207,10 @@ static int describe_functions(Evaluation *e) {
         if (function_table_init(&table, e->arena, n) < 0)
                 return -ENOMEM;
         for (size_t i = 0; i < inventory->n_patches; i++)
-                for (size_t k = 0; !inventory->patches[i]->orphan && k < inventory->patches[i]->n_functions; k++)
-                        function_table_add(&table, &inventory->patches[i]->functions[k])->before = inventory->patches[i];
+                for (size_t k = 0; !inventory->patches[i]->orphan && k < inventory->patches[i]->n_functions;
+                     k++)
+                        function_table_add(&table, &inventory->patches[i]->functions[k])->before =
+                                        inventory->patches[i];
         for (size_t i = 0; i < e->n_stack; i++)
                 for (size_t k = 0; !e->stack[i]->orphan && k < e->stack[i]->n_functions; k++)
                         function_table_add(&table, &e->stack[i]->functions[k])->after = e->stack[i];
@@ -215,13 +223,15 @@ static int describe_functions(Evaluation *e) {
 
                 if (slot->before == slot->after)
                         continue;
-                plan->functions[plan->n_functions++] = (PlanFunction) {
-                        .change = !slot->before ? PLAN_GAINED : !slot->after ? PLAN_LOST : PLAN_CHANGED_HANDS,
-                        .object = slot->function->object,
-                        .function = slot->function->function,
-                        .sympos = slot->function->sympos,
-                        .from_patch = slot->before ? slot->before->name : NULL,
-                        .to_patch = slot->after ? slot->after->name : NULL,
+                plan->functions[plan->n_functions++] = (PlanFunction){
+                                .change = !slot->before  ? PLAN_GAINED
+                                          : !slot->after ? PLAN_LOST
+                                                         : PLAN_CHANGED_HANDS,
+                                .object = slot->function->object,
+                                .function = slot->function->function,
+                                .sympos = slot->function->sympos,
+                                .from_patch = slot->before ? slot->before->name : NULL,
+                                .to_patch = slot->after ? slot->after->name : NULL,
                 };
         }
         return 0;
@@ -232,7 +242,8 @@ static int compare_strings(const void *a, const void *b) {
         return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
 
-static int collect_fixes(Arena *arena, Patch *const *stack, size_t n_stack, const char ***ret, size_t *ret_n) {
+static int collect_fixes(Arena *arena, Patch *const *stack, size_t n_stack, const char ***ret,
+                         size_t *ret_n) {
         const char **list;
         size_t n = 0, n_unique = 0;
 
@@ -302,7 +313,8 @@ static const char *rules_text(Arena *arena, uint64_t mask) {
 
         for (int i = 0; text && i < _RULE_MAX; i++)
                 if (mask & (UINT64_C(1) << i))
-                        text = arena_printf(arena, "%s%s%s", text, *text ? ", " : "", rule_to_string((Rule) i));
+                        text = arena_printf(arena, "%s%s%s", text, *text ? ", " : "",
+                                            rule_to_string((Rule) i));
         return text;
 }
 
@@ -319,20 +331,22 @@ int plan_add_no_path(Plan *plan, const Patch *goal, char *const *names, const ui
         ways = arena_printf(arena, "straight: %s", rules_text(arena, straight) ?: "");
         for (size_t i = 0; ways && names && names[i]; i++)
                 ways = arena_printf(arena, "%s; over %s: %s", ways, names[i],
-                                    blocking[i] ? rules_text(arena, blocking[i]) : "not a way (unknown, enabled or the goal)");
+                                    blocking[i] ? rules_text(arena, blocking[i])
+                                                : "not a way (unknown, enabled or the goal)");
 
         violations = arena_alloc(arena, plan->n_violations + 1, sizeof(*violations));
         if (!violations || !ways)
                 return -ENOMEM;
         memcpy(violations + 1, plan->violations, plan->n_violations * sizeof(*violations));
-        violations[0] = (Violation) {
-                .rule = RULE_NO_PATH,
-                .mode = RULE_ENFORCE,
-                .patch = goal->name,
-                .have = ways,
-                .want = "a way of at most two changes",
-                .message = arena_printf(arena, "there is no way to %s (%s)", goal->name, ways),
-                .remedy = "name an intermediate patch over which both changes are allowed, or change what blocks",
+        violations[0] = (Violation){
+                        .rule = RULE_NO_PATH,
+                        .mode = RULE_ENFORCE,
+                        .patch = goal->name,
+                        .have = ways,
+                        .want = "a way of at most two changes",
+                        .message = arena_printf(arena, "there is no way to %s (%s)", goal->name, ways),
+                        .remedy = "name an intermediate patch over which both changes are allowed, or "
+                                  "change what blocks",
         };
         plan->violations = violations;
         plan->n_violations++;

@@ -13,7 +13,8 @@ int plan_describe_states(Evaluation *e);
 /* plan->functions and plan->fixes, from the same two. */
 int plan_describe_contents(Evaluation *e);
 
-/* Turns a refused plan for the straight way into one that says no-path first. blocking: rules, for each name. */
+/* Turns a refused plan for the straight way into one that says no-path first. blocking: rules, for each
+ * name. */
 int plan_add_no_path(Plan *plan, const Patch *goal, char *const *names, const uint64_t *blocking);
 
 /* The inventory that these changes would leave. */

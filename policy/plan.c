@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making a plan. A request becomes a list of changes (mostly one; a "disable all" has one for each patch, a converge may
- * have two). Each change is evaluated on the stack that the ones before it leave: the shim's own diff gives fates and
- * calls, the table of rules gives the violations. What the plan says about states, functions and fixes compares the
- * stack before all of it with the stack after all of it.
+ * Making a plan. A request becomes a list of changes (mostly one; a "disable all" has one for each patch, a
+ * converge may have two). Each change is evaluated on the stack that the ones before it leave: the shim's
+ * own diff gives fates and calls, the table of rules gives the violations. What the plan says about states,
+ * functions and fixes compares the stack before all of it with the stack after all of it.
  *
  * Cost: n log n in states, linear in functions. Nothing is formatted unless a rule fires.
  */
@@ -63,7 +63,8 @@ static int fill_diff_patch(Arena *arena, const Patch *p, struct klp_diff_patch *
         if (!states)
                 return -ENOMEM;
         for (size_t i = 0; i < p->n_states; i++)
-                states[i] = (struct klp_diff_state) { p->states[i].id, p->states[i].version, p->states[i].flags };
+                states[i] = (struct klp_diff_state){p->states[i].id, p->states[i].version,
+                                                    p->states[i].flags};
         *ret = (struct klp_diff_patch) {
                 .states = states,
                 .n_states = (uint32_t) p->n_states,
@@ -220,7 +221,7 @@ static int add_steps(Evaluation *e, const Change *changes, size_t n_changes) {
                                                              : ELEMENTSOF(plain);
 
                 for (size_t k = 0; k < n; k++)
-                        plan->steps[plan->n_steps++] = (PlanStep) { .kind = kinds[k], .patch = c->patch->name };
+                        plan->steps[plan->n_steps++] = (PlanStep){.kind = kinds[k], .patch = c->patch->name};
         }
         return 0;
 }
@@ -254,7 +255,8 @@ static int evaluate_all(Evaluation *e, const Change *changes, size_t n_changes) 
         }
         e->n_stack = n_before;
         for (size_t i = 0; i < n_changes; i++) {
-                if (changes[i].patch && changes[i].patch != plan->candidate && changes[i].kind != CHANGE_DISABLE)
+                if (changes[i].patch && changes[i].patch != plan->candidate &&
+                    changes[i].kind != CHANGE_DISABLE)
                         hold_patch(plan, changes[i].patch);
                 r = evaluate_change(e, &changes[i], i);
                 if (r < 0)
@@ -290,7 +292,8 @@ static Evaluation *begin(Evaluation *e, Plan *plan, const PlanInput *input, Patc
         return e;
 }
 
-static int build_changes(Plan *plan, const PlanInput *input, Patch *candidate, const Change *changes, size_t n_changes) {
+static int build_changes(Plan *plan, const PlanInput *input, Patch *candidate, const Change *changes,
+                         size_t n_changes) {
         Evaluation e;
         int r;
 
@@ -322,15 +325,16 @@ static bool already_enabled(const Inventory *inventory, const Patch *candidate) 
 static ChangeKind direction(const Inventory *inventory, const Patch *p) {
         uint32_t level;
 
-        if (p->kind != PATCH_FOREIGN && inventory_level(inventory, p->vendor, p->stream, &level) && p->level > 0 &&
-            level > 0 && p->level < level)
+        if (p->kind != PATCH_FOREIGN && inventory_level(inventory, p->vendor, p->stream, &level) &&
+            p->level > 0 && level > 0 && p->level < level)
                 return CHANGE_DOWNGRADE;
         return CHANGE_APPLY;
 }
 
 /*
- * Disable all, in an order in which no disable has to fall back to another version of a state: each time the topmost
- * patch for which that holds. There is always one: the bottommost never is the holder of what others have too.
+ * Disable all, in an order in which no disable has to fall back to another version of a state: each time the
+ * topmost patch for which that holds. There is always one: the bottommost never is the holder of what others
+ * have too.
  */
 static bool falls_back(Patch *const *stack, size_t n, size_t top) {
         for (size_t s = 0; s < stack[top]->n_states; s++) {
@@ -436,8 +440,8 @@ static int build_over(Plan *plan, const PlanInput *input, Patch *goal, Patch *in
 }
 
 /*
- * SEMANTICS.md section 4: straight to the goal, or over one intermediate that the document names; otherwise no-path and
- * which rules block, on each of the ways.
+ * SEMANTICS.md section 4: straight to the goal, or over one intermediate that the document names; otherwise
+ * no-path and which rules block, on each of the ways.
  */
 static int build_converge(Plan *plan, const PlanInput *input, Patch *goal) {
         const Change straight = { .kind = direction(input->inventory, goal), .patch = goal };
@@ -455,7 +459,8 @@ static int build_converge(Plan *plan, const PlanInput *input, Patch *goal) {
         for (size_t i = 0; names && names[i]; i++) {
                 Patch *intermediate = find_intermediate(input, names[i]);
 
-                if (!intermediate || intermediate == goal || patch_name_equal(intermediate->name, goal->name) ||
+                if (!intermediate || intermediate == goal ||
+                    patch_name_equal(intermediate->name, goal->name) ||
                     inventory_find(input->inventory, intermediate->name))
                         continue; /* no way of its own: 0 in blocking[] */
                 r = build_over(plan, input, goal, intermediate);
@@ -475,7 +480,8 @@ int plan_rebuild(Plan *plan, const PlanInput *input, PolicyError *error) {
         Change change;
         int r;
 
-        r = request_resolve(input->request, input->inventory, input->repository, input->n_repository, &candidate, error);
+        r = request_resolve(input->request, input->inventory, input->repository, input->n_repository,
+                            &candidate, error);
         if (r >= 0) {
                 if (input->request->kind == REQUEST_DISABLE)
                         r = build_disable(plan, input);
@@ -484,7 +490,8 @@ int plan_rebuild(Plan *plan, const PlanInput *input, PolicyError *error) {
                 else if (input->request->kind == REQUEST_CONVERGE)
                         r = build_converge(plan, input, candidate);
                 else {
-                        change.kind = input->request->kind == REQUEST_DOWNGRADE ? CHANGE_DOWNGRADE : CHANGE_APPLY;
+                        change.kind = input->request->kind == REQUEST_DOWNGRADE ? CHANGE_DOWNGRADE
+                                                                                : CHANGE_APPLY;
                         change.patch = candidate;
                         r = build_changes(plan, input, candidate, &change, 1);
                 }

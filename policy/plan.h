@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The plan: what a request would do, and whether it may (SEMANTICS.md sections 2 to 4). plan_build() is a pure function
- * of what is passed in. It never stops at the first violation.
+ * The plan: what a request would do, and whether it may (SEMANTICS.md sections 2 to 4). plan_build() is a
+ * pure function of what is passed in. It never stops at the first violation.
  *
- * Ownership: a Plan owns one arena in which all of its arrays and texts lie, and a reference on each patch that it
- * names; so it may outlive inventory, request and repository. plan_rebuild() reuses a plan and its memory: in a loop it
- * allocates nothing once the arena is large enough.
+ * Ownership: a Plan owns one arena in which all of its arrays and texts lie, and a reference on each patch
+ * that it names; so it may outlive inventory, request and repository. plan_rebuild() reuses a plan and its
+ * memory: in a loop it allocates nothing once the arena is large enough.
  */
 #pragma once
 
@@ -142,7 +142,8 @@ typedef struct PlanInput {
         size_t n_repository;
 } PlanInput;
 
-/* Errors are those of request_resolve() and -ENOMEM: a refusal is no error but a plan whose verdict is "refuse". */
+/* Errors are those of request_resolve() and -ENOMEM: a refusal is no error but a plan whose verdict is
+ * "refuse". */
 int plan_build(const PlanInput *input, Plan **ret, PolicyError *error);
 /* The same into an existing plan (plan_new() or an earlier build). After an error the plan is empty. */
 int plan_rebuild(Plan *plan, const PlanInput *input, PolicyError *error);
@@ -151,8 +152,8 @@ Plan *plan_free(Plan *plan); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(Plan *, plan_free);
 #define _cleanup_plan_free_ _cleanup_(plan_freep)
 
-/* The inventory that the changes of a plan would leave, allowed or not; for simulation and for tests. before: the one that the plan
- * was built from. */
+/* The inventory that the changes of a plan would leave, allowed or not; for simulation and for tests.
+ * before: the one that the plan was built from. */
 int plan_apply(const Plan *plan, const Inventory *before, Inventory **ret);
 
 /* The highest mode among the violations: RULE_OFF if there are none. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Policies and the profiles that are built in. policy/profiles/NAME.json are the same, as files; a test holds the two
- * together.
+ * Policies and the profiles that are built in. policy/profiles/NAME.json are the same, as files; a test
+ * holds the two together.
  */
 #include "policy/policy.h"
 
 typedef struct Profile {
         const char *name;
-        RuleMode level_order, state_version, downgrade_version, cumulative_states, block_disable, irreversible;
+        RuleMode level_order, state_version, downgrade_version, cumulative_states, block_disable,
+                        irreversible;
 } Profile;
 
 /* SEMANTICS.md section 4: a profile is nothing but modes; what it doesn't name is "enforce" in all three. */

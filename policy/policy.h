@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A policy: a mode for each rule, and the lists that some rules look at. Profiles (SEMANTICS.md section 4) are nothing
- * but policies that are shipped; the default one, block-disable, is also built in. A policy file names the profile it
- * starts from and says what is different. A Policy owns all that it points to.
+ * A policy: a mode for each rule, and the lists that some rules look at. Profiles (SEMANTICS.md section 4)
+ * are nothing but policies that are shipped; the default one, block-disable, is also built in. A policy file
+ * names the profile it starts from and says what is different. A Policy owns all that it points to.
  */
 #pragma once
 

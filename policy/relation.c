@@ -10,7 +10,8 @@ static int parse_number(const char *s, uint64_t max, uint64_t *ret) {
         for (; *s; s++) {
                 if (*s < '0' || *s > '9')
                         return -EINVAL;
-                if (__builtin_mul_overflow(n, 10U, &n) || __builtin_add_overflow(n, (uint64_t) (*s - '0'), &n) || n > max)
+                if (__builtin_mul_overflow(n, 10U, &n) ||
+                    __builtin_add_overflow(n, (uint64_t) (*s - '0'), &n) || n > max)
                         return -EINVAL;
         }
         *ret = n;

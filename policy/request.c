@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which patch a request means. Candidates are looked for in the repository first; what is enabled but not in the
- * repository counts too (so that asking for it is "nothing to do", not "no such patch").
+ * Which patch a request means. Candidates are looked for in the repository first; what is enabled but not in
+ * the repository counts too (so that asking for it is "nothing to do", not "no such patch").
  */
 #include "policy/request.h"
 
@@ -40,8 +40,8 @@ static bool search_matches(const Search *s, const Patch *p, bool this_kernel) {
                 return false;
         if (s->name)
                 return patch_name_equal(p->name, s->name);
-        return p->kind != PATCH_FOREIGN && p->level == s->level && (!s->vendor || streq(p->vendor, s->vendor)) &&
-                (!s->stream || streq(p->stream, s->stream));
+        return p->kind != PATCH_FOREIGN && p->level == s->level &&
+               (!s->vendor || streq(p->vendor, s->vendor)) && (!s->stream || streq(p->stream, s->stream));
 }
 
 /* Of two that fit, which one is meant: < 0 the first, > 0 the second, 0 either. */
@@ -61,7 +61,8 @@ static int search_prefer(const Search *s, const Patch *a, const Patch *b) {
         return 0;
 }
 
-static int search_list(const Search *s, Patch *const *list, size_t n, bool this_kernel, Patch **ret, Patch **ret_other) {
+static int search_list(const Search *s, Patch *const *list, size_t n, bool this_kernel, Patch **ret,
+                       Patch **ret_other) {
         Patch *best = NULL, *other = NULL;
 
         for (size_t i = 0; i < n; i++) {
@@ -97,28 +98,36 @@ static int search_run(const Search *s, Patch **ret, PolicyError *error) {
                 return policy_error_set(error, r, "there is more than one patch %s for kernel %s", s->name,
                                         s->inventory->kernel);
         if (r == -ENOTUNIQ)
-                return policy_error_set(error, r, "level %" PRIu32 " is both %s (%s/%s) and %s (%s/%s): name the patch or the "
-                                                  "stream", s->level, best->name, best->vendor, best->stream, other->name,
+                return policy_error_set(error, r,
+                                        "level %" PRIu32
+                                        " is both %s (%s/%s) and %s (%s/%s): name the patch or the "
+                                        "stream",
+                                        s->level, best->name, best->vendor, best->stream, other->name,
                                         other->vendor, other->stream);
         if (r < 0 && s->name)
-                return policy_error_set(error, r, "there is no patch %s in the repository for kernel %s", s->name,
-                                        s->inventory->kernel);
+                return policy_error_set(error, r, "there is no patch %s in the repository for kernel %s",
+                                        s->name, s->inventory->kernel);
         if (r < 0)
-                return policy_error_set(error, r, "there is no patch of level %" PRIu32 "%s%s%s%s in the repository for kernel "
-                                                  "%s", s->level, s->vendor ? " of " : "", s->vendor ?: "",
+                return policy_error_set(error, r,
+                                        "there is no patch of level %" PRIu32
+                                        "%s%s%s%s in the repository for kernel "
+                                        "%s",
+                                        s->level, s->vendor ? " of " : "", s->vendor ?: "",
                                         s->stream ? "/" : "", s->stream ?: "", s->inventory->kernel);
         *ret = best;
         return 0;
 }
 
-/* The stream that a downgrade without a goal is about: the topmost enabled one that has a level, or the one asked for. */
+/* The stream that a downgrade without a goal is about: the topmost enabled one that has a level, or the one
+ * asked for. */
 static const Patch *topmost_of_stream(const Request *request, const Inventory *inventory) {
         const Patch *found = NULL;
 
         for (size_t i = inventory->n_patches; i > 0; i--) {
                 const Patch *p = inventory->patches[i - 1];
 
-                if (p->orphan || p->kind == PATCH_FOREIGN || (request->vendor && !streq(p->vendor, request->vendor)) ||
+                if (p->orphan || p->kind == PATCH_FOREIGN ||
+                    (request->vendor && !streq(p->vendor, request->vendor)) ||
                     (request->stream && !streq(p->stream, request->stream)))
                         continue;
                 if (p->level > 0)
@@ -140,7 +149,8 @@ static int resolve_one_step_down(Search *s, Patch **ret, PolicyError *error) {
         }
         (void) inventory_level(s->inventory, top->vendor, top->stream, &level);
         if (level == 0)
-                return policy_error_set(error, -ENOENT, "%s has no level, so there is no next lower one: name a patch",
+                return policy_error_set(error, -ENOENT,
+                                        "%s has no level, so there is no next lower one: name a patch",
                                         top->name);
         s->vendor = top->vendor;
         s->stream = top->stream;
@@ -155,13 +165,16 @@ static int resolve_one_step_down(Search *s, Patch **ret, PolicyError *error) {
                 found = true;
         }
         if (!found)
-                return policy_error_set(error, -ENOENT, "%s/%s is at level %" PRIu32 ", and the repository has no lower one for "
-                                                        "kernel %s", top->vendor, top->stream, level, s->inventory->kernel);
+                return policy_error_set(error, -ENOENT,
+                                        "%s/%s is at level %" PRIu32
+                                        ", and the repository has no lower one for "
+                                        "kernel %s",
+                                        top->vendor, top->stream, level, s->inventory->kernel);
         return search_run(s, ret, error);
 }
 
-int request_resolve(const Request *request, const Inventory *inventory, Patch *const *repository, size_t n_repository,
-                    Patch **ret_candidate, PolicyError *error) {
+int request_resolve(const Request *request, const Inventory *inventory, Patch *const *repository,
+                    size_t n_repository, Patch **ret_candidate, PolicyError *error) {
         Search s = {
                 .request = request,
                 .inventory = inventory,
@@ -180,12 +193,15 @@ int request_resolve(const Request *request, const Inventory *inventory, Patch *c
 
         if (request->candidate) {
                 if (request->patch && !patch_name_equal(request->patch, request->candidate->name))
-                        return policy_error_set(error, -EINVAL, "the request names %s, and the candidate is %s", request->patch,
-                                                request->candidate->name);
+                        return policy_error_set(error, -EINVAL,
+                                                "the request names %s, and the candidate is %s",
+                                                request->patch, request->candidate->name);
                 if (request->has_level && request->level != request->candidate->level)
-                        return policy_error_set(error, -EINVAL, "the request is for level %" PRIu32 ", and the candidate %s has "
-                                                                "level %" PRIu32, request->level, request->candidate->name,
-                                                request->candidate->level);
+                        return policy_error_set(
+                                        error, -EINVAL,
+                                        "the request is for level %" PRIu32 ", and the candidate %s has "
+                                        "level %" PRIu32,
+                                        request->level, request->candidate->name, request->candidate->level);
                 *ret_candidate = request->candidate;
                 return 0;
         }
@@ -199,7 +215,9 @@ int request_resolve(const Request *request, const Inventory *inventory, Patch *c
                 if (r < 0)
                         return r;
                 if (request->has_level && request->level != p->level)
-                        return policy_error_set(error, -EINVAL, "the request is for level %" PRIu32 ", and %s has level %" PRIu32,
+                        return policy_error_set(error, -EINVAL,
+                                                "the request is for level %" PRIu32
+                                                ", and %s has level %" PRIu32,
                                                 request->level, p->name, p->level);
                 *ret_candidate = p;
                 return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What somebody wants. Which patch it means is found out by request_resolve(), from what the inventory runs and what
- * the repository has:
+ * What somebody wants. Which patch it means is found out by request_resolve(), from what the inventory runs
+ * and what the repository has:
  *
  *  apply      candidate, or patch (a name in the repository), or level [and stream]
  *  downgrade  the same, or none of them: one step down, to the next lower level of the stream that runs
@@ -45,14 +45,15 @@ typedef struct Request {
 } Request;
 
 /*
- * The candidate that the request means; borrowed, from request->candidate or the repository. 0 and NULL: the request needs
- * none (disable), or none can be named because nothing of the stream is enabled (downgrade; level-order says so).
+ * The candidate that the request means; borrowed, from request->candidate or the repository. 0 and NULL: the
+ * request needs none (disable), or none can be named because nothing of the stream is enabled (downgrade;
+ * level-order says so).
  *
- * A level without a stream means: the stream that has this level in the repository (for the running kernel); if several have it, the
- * one of them that is enabled, then local/base.
+ * A level without a stream means: the stream that has this level in the repository (for the running kernel);
+ * if several have it, the one of them that is enabled, then local/base.
  *
- * -ENOENT: no such patch, level, or no lower level. -ENOTUNIQ: more than one patch fits; the message names them.
- * -EINVAL: contradictory or incomplete.
+ * -ENOENT: no such patch, level, or no lower level. -ENOTUNIQ: more than one patch fits; the message names
+ * them. -EINVAL: contradictory or incomplete.
  */
-int request_resolve(const Request *request, const Inventory *inventory, Patch *const *repository, size_t n_repository,
-                    Patch **ret_candidate, PolicyError *error);
+int request_resolve(const Request *request, const Inventory *inventory, Patch *const *repository,
+                    size_t n_repository, Patch **ret_candidate, PolicyError *error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules of SEMANTICS.md section 4, in its order: names, what they mean, what to do about them. The checks
- * themselves are functions of rules.c's table; here is what a user of the library needs to know of them.
+ * The rules of SEMANTICS.md section 4, in its order: names, what they mean, what to do about them. The
+ * checks themselves are functions of rules.c's table; here is what a user of the library needs to know of
+ * them.
  */
 #pragma once
 
@@ -30,7 +31,8 @@ typedef enum Rule {
         RULE_FORCED,
         RULE_READY,
         _RULE_MAX,
-        RULE_NO_PATH = _RULE_MAX, /* no rule of policy: what a converge without a way says first; always "enforce" */
+        RULE_NO_PATH = _RULE_MAX, /* no rule of policy: what a converge without a way says first; always
+                                     "enforce" */
         _RULE_INVALID = -EINVAL,
 } Rule;
 
@@ -49,5 +51,6 @@ RuleMode rule_mode_from_string(const char *s);
 
 const char *rule_meaning(Rule rule);      /* one sentence: what it refuses */
 const char *rule_explanation(Rule rule);  /* a few sentences: why, and what makes a request acceptable */
-const char *rule_override(Rule rule);     /* the request's flag that lifts it ("accept-irreversible" …), or NULL */
+/* The request's flag that lifts it ("accept-irreversible" …), or NULL. */
+const char *rule_override(Rule rule);
 RuleMode rule_default_mode(Rule rule);    /* of the profile block-disable */

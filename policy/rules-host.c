@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules about the host and the candidate's file. What isn't known (no HostFacts, no FileFacts: an offline plan)
- * isn't checked.
+ * The rules about the host and the candidate's file. What isn't known (no HostFacts, no FileFacts: an
+ * offline plan) isn't checked.
  */
 #include "policy/evaluation.h"
 #include "shim/klp_shim_abi.h"
@@ -25,9 +25,10 @@ void check_integrity(Evaluation *e) {
                 v = violate(e, p);
                 v->have = "writable by others";
                 v->want = "writable by root only";
-                v->message = TEXT(e, "%s, from which %s comes, is writable by others than root", f->writable_path, p->name);
-                v->remedy = TEXT(e, "chown root: %s && chmod go-w %s, after a look at the file", f->writable_path,
-                                 f->writable_path);
+                v->message = TEXT(e, "%s, from which %s comes, is writable by others than root",
+                                  f->writable_path, p->name);
+                v->remedy = TEXT(e, "chown root: %s && chmod go-w %s, after a look at the file",
+                                 f->writable_path, f->writable_path);
         }
         if (e->policy->require_signature && f->signature != SIGNATURE_GOOD) {
                 v = violate(e, p);
@@ -60,7 +61,8 @@ static bool stream_listed(char *const *list, const Patch *p) {
 
 static bool stream_held(const Evaluation *e, const Patch *p) {
         return p->kind != PATCH_FOREIGN &&
-                (stream_listed(e->policy->hold_streams, p) || (e->input->host && stream_listed(e->input->host->held_streams, p)));
+               (stream_listed(e->policy->hold_streams, p) ||
+                (e->input->host && stream_listed(e->input->host->held_streams, p)));
 }
 
 void check_hold(Evaluation *e) {
@@ -78,13 +80,15 @@ void check_hold(Evaluation *e) {
         for (size_t i = 0; i < e->n_stack; i++) {
                 const Patch *q = e->stack[i];
 
-                if (q != p && !q->orphan && change_drops(e, i) && !(p && patch_same_stream(p, q)) && stream_held(e, q))
+                if (q != p && !q->orphan && change_drops(e, i) && !(p && patch_same_stream(p, q)) &&
+                    stream_held(e, q))
                         report_hold(e, q->vendor, q->stream, NULL);
         }
 }
 
 static bool quarantined(char *const *list, const Patch *p) {
-        return (p->digest && strv_contains(list, p->digest)) || (p->build_id && strv_contains(list, p->build_id));
+        return (p->digest && strv_contains(list, p->digest)) ||
+               (p->build_id && strv_contains(list, p->build_id));
 }
 
 void check_quarantine(Evaluation *e) {
@@ -97,9 +101,13 @@ void check_quarantine(Evaluation *e) {
         v = violate(e, p);
         v->have = TEXT(e, "%s", p->digest ?: p->build_id);
         v->want = "content that is not in quarantine";
-        v->message = TEXT(e, "the content of %s is in quarantine: it crashed, was rejected or was rolled back on this host",
+        v->message = TEXT(e,
+                          "the content of %s is in quarantine: it crashed, was rejected or was rolled back "
+                          "on this host",
                           p->name);
-        v->remedy = TEXT(e, "use another build, or take it out of quarantine (klpctl quarantine --remove %s)", p->name);
+        v->remedy = TEXT(e,
+                         "use another build, or take it out of quarantine (klpctl quarantine --remove %s)",
+                         p->name);
 }
 
 void check_busy(Evaluation *e) {
@@ -112,7 +120,8 @@ void check_busy(Evaluation *e) {
         v->patch = arena_strdup(e->arena, inventory->transition);
         v->have = TEXT(e, "%s is in transition", inventory->transition);
         v->want = "no transition";
-        v->message = TEXT(e, "the transition of %s is under way, and the kernel does one at a time", inventory->transition);
+        v->message = TEXT(e, "the transition of %s is under way, and the kernel does one at a time",
+                          inventory->transition);
         v->remedy = "wait for it (klpctl blocking shows what it waits for), or cancel it";
 }
 
@@ -129,7 +138,9 @@ void check_forced(Evaluation *e) {
                 v = violate(e, q);
                 v->have = "pinned by a forced transition";
                 v->want = "a patch that was not forced";
-                v->message = TEXT(e, "the transition of %s was forced, so it can't be %s: tasks may still run its old code",
+                v->message = TEXT(e,
+                                  "the transition of %s was forced, so it can't be %s: tasks may still run "
+                                  "its old code",
                                   q->name, e->change.kind == CHANGE_DISABLE ? "disabled" : "replaced");
                 v->remedy = "reboot to get rid of it, or use a patch that isn't cumulative";
         }
@@ -141,8 +152,11 @@ void check_forced(Evaluation *e) {
                 v = violate(e, p);
                 v->have = "left by a forced transition";
                 v->want = "a module that was not forced";
-                v->message = TEXT(e, "%s was left by a forced transition and can't be enabled again: tasks may still run its "
-                                     "old code", p->name);
+                v->message = TEXT(e,
+                                  "%s was left by a forced transition and can't be enabled again: tasks may "
+                                  "still run its "
+                                  "old code",
+                                  p->name);
                 v->remedy = "reboot, or use a patch of another name";
         }
 }
@@ -169,16 +183,20 @@ static void check_loadable(Evaluation *e) {
         if (f && p == e->plan->candidate && f->lsm)
                 report_unready(e, TEXT(e, "%s", f->lsm), "an LSM that lets the file be loaded",
                                TEXT(e, "the security module %s refuses to load %s", f->lsm, p->name),
-                               TEXT(e, "change the rules of %s, or place the file where it allows it", f->lsm));
+                               TEXT(e, "change the rules of %s, or place the file where it allows it",
+                                    f->lsm));
         if (h->signatures_required && f && p == e->plan->candidate &&
             (f->module_signature == SIGNATURE_MISSING || f->module_signature == SIGNATURE_WRONG)) {
                 const char *by = h->signatures_required_by ?: "the kernel";
 
-                report_unready(e, f->module_signature == SIGNATURE_MISSING ? "no module signature" : "a wrong signature",
+                report_unready(e,
+                               f->module_signature == SIGNATURE_MISSING ? "no module signature"
+                                                                        : "a wrong signature",
                                "a signature by a key of the kernel",
                                TEXT(e, "%s requires signed modules, and %s %s", by, p->name,
-                                    f->module_signature == SIGNATURE_MISSING ? "has no signature"
-                                                                             : "has none that the kernel accepts"),
+                                    f->module_signature == SIGNATURE_MISSING
+                                                    ? "has no signature"
+                                                    : "has none that the kernel accepts"),
                                "sign the module with a key that the kernel trusts (MOK, UEFI db)");
         }
 }
@@ -190,12 +208,16 @@ static void check_shim(Evaluation *e) {
                 return;
         if (h->shim_abi == 0)
                 report_unready(e, "no shim", TEXT(e, "klp_shim with ABI %u", KLP_SHIM_ABI),
-                               TEXT(e, "the kernel module klp_shim, which managed patches need, is not there%s%s",
+                               TEXT(e,
+                                    "the kernel module klp_shim, which managed patches need, is not "
+                                    "there%s%s",
                                     h->shim_problem ? ": " : "", h->shim_problem ?: ""),
-                               TEXT(e, "install klp_shim for %s and load it (modprobe klp_shim)", e->input->inventory->kernel));
+                               TEXT(e, "install klp_shim for %s and load it (modprobe klp_shim)",
+                                    e->input->inventory->kernel));
         else
                 report_unready(e, TEXT(e, "ABI %" PRIu32, h->shim_abi), TEXT(e, "ABI %u", KLP_SHIM_ABI),
-                               TEXT(e, "klp_shim has ABI %" PRIu32 ", and klpd needs %u", h->shim_abi, KLP_SHIM_ABI),
+                               TEXT(e, "klp_shim has ABI %" PRIu32 ", and klpd needs %u", h->shim_abi,
+                                    KLP_SHIM_ABI),
                                "install klp_shim and klpd of the same version, and reload the module");
 }
 
@@ -208,11 +230,14 @@ static void check_kprobes(Evaluation *e) {
                         const PatchFunction *f = &p->functions[k];
                         Violation *v;
 
-                        if (!streq(f->function, h->kprobes[i].function) || !streq(f->object, h->kprobes[i].object))
+                        if (!streq(f->function, h->kprobes[i].function) ||
+                            !streq(f->object, h->kprobes[i].object))
                                 continue;
                         v = report_unready(e, "a kprobe", "no kprobe",
-                                           TEXT(e, "a kprobe sits on %s, which %s redirects", f->function, p->name),
-                                           "remove the kprobe (perf, bpftrace, /sys/kernel/tracing/kprobe_events)");
+                                           TEXT(e, "a kprobe sits on %s, which %s redirects", f->function,
+                                                p->name),
+                                           "remove the kprobe (perf, bpftrace, "
+                                           "/sys/kernel/tracing/kprobe_events)");
                         v->function = TEXT(e, "%s:%s", f->object, f->function);
                         break;
                 }
@@ -224,20 +249,23 @@ void check_ready(Evaluation *e) {
         if (!h || !e->change.patch)
                 return;
         if (h->in_container)
-                report_unready(e, "in a container", "on the host", "this is a container: the kernel is the host's",
-                               "run klpd on the host");
+                report_unready(e, "in a container", "on the host",
+                               "this is a container: the kernel is the host's", "run klpd on the host");
         if (!h->livepatch) {
                 report_unready(e, "no livepatch support", "CONFIG_LIVEPATCH",
-                               "the running kernel has no livepatch support (/sys/kernel/livepatch is missing)",
+                               "the running kernel has no livepatch support (/sys/kernel/livepatch is "
+                               "missing)",
                                "boot a kernel with CONFIG_LIVEPATCH=y");
                 return; /* the rest follows from that */
         }
         if (!h->ftrace_enabled)
-                report_unready(e, "kernel.ftrace_enabled = 0", "1", "ftrace is switched off (kernel.ftrace_enabled is 0)",
+                report_unready(e, "kernel.ftrace_enabled = 0", "1",
+                               "ftrace is switched off (kernel.ftrace_enabled is 0)",
                                "sysctl kernel.ftrace_enabled=1");
         if (!h->reliable_stacks)
                 report_unready(e, "no reliable stack traces", "HAVE_RELIABLE_STACKTRACE",
-                               "the running kernel has no reliable stack traces, so a transition could never end",
+                               "the running kernel has no reliable stack traces, so a transition could "
+                               "never end",
                                "boot a kernel with reliable stack traces (x86: CONFIG_UNWINDER_ORC)");
         check_loadable(e);
         check_shim(e);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules about patches as wholes: what they were made for, who they are, whose they replace, what they redirect.
+ * The rules about patches as wholes: what they were made for, who they are, whose they replace, what they
+ * redirect.
  */
 #include "policy/evaluation.h"
 #include "policy/functions.h"
@@ -16,15 +17,20 @@ void check_kernel_release(Evaluation *e) {
                 v = violate(e, p);
                 v->have = TEXT(e, "%s", p->kernel);
                 v->want = TEXT(e, "%s", inventory->kernel);
-                v->message = TEXT(e, "%s was built for kernel %s, and %s is running", p->name, p->kernel, inventory->kernel);
-                v->remedy = TEXT(e, "use the build of the patch for %s, or boot %s", inventory->kernel, p->kernel);
+                v->message = TEXT(e, "%s was built for kernel %s, and %s is running", p->name, p->kernel,
+                                  inventory->kernel);
+                v->remedy = TEXT(e, "use the build of the patch for %s, or boot %s", inventory->kernel,
+                                 p->kernel);
         }
-        if (p->kernel_build_id && inventory->kernel_build_id && !streq(p->kernel_build_id, inventory->kernel_build_id)) {
+        if (p->kernel_build_id && inventory->kernel_build_id &&
+            !streq(p->kernel_build_id, inventory->kernel_build_id)) {
                 v = violate(e, p);
                 v->have = TEXT(e, "%s", p->kernel_build_id);
                 v->want = TEXT(e, "%s", inventory->kernel_build_id);
-                v->message = TEXT(e, "%s was built for the vmlinux with build id %s, and the running one has %s", p->name,
-                                  p->kernel_build_id, inventory->kernel_build_id);
+                v->message = TEXT(
+                                e,
+                                "%s was built for the vmlinux with build id %s, and the running one has %s",
+                                p->name, p->kernel_build_id, inventory->kernel_build_id);
                 v->remedy = "use the build of the patch for exactly this kernel package";
         }
 }
@@ -56,9 +62,10 @@ static void check_loaded_name(Evaluation *e) {
                 v = violate(e, p);
                 v->have = content_text(e, m->build_id, m->srcversion);
                 v->want = content_text(e, p->build_id, p->srcversion);
-                v->message = TEXT(e, "a module %s is loaded with other content (%s, the patch has %s)", m->name, v->have,
-                                  v->want);
-                v->remedy = TEXT(e, "remove the loaded module (rmmod %s), or give the patch another name", m->name);
+                v->message = TEXT(e, "a module %s is loaded with other content (%s, the patch has %s)",
+                                  m->name, v->have, v->want);
+                v->remedy = TEXT(e, "remove the loaded module (rmmod %s), or give the patch another name",
+                                 m->name);
         }
 }
 
@@ -72,8 +79,9 @@ static void check_same_level(Evaluation *e, const Patch *q) {
         v = violate(e, q);
         v->have = TEXT(e, "%s at level %" PRIu32, q->name, q->level);
         v->want = TEXT(e, "%s at level %" PRIu32, p->name, p->level);
-        v->message = TEXT(e, "%s/%s level %" PRIu32 " is enabled as %s, and %s claims the same level", q->vendor, q->stream,
-                          q->level, q->name, patch_name_equal(p->name, q->name) ? "other content of that name" : p->name);
+        v->message = TEXT(e, "%s/%s level %" PRIu32 " is enabled as %s, and %s claims the same level",
+                          q->vendor, q->stream, q->level, q->name,
+                          patch_name_equal(p->name, q->name) ? "other content of that name" : p->name);
         v->remedy = "give the new patch a level of its own";
 }
 
@@ -97,9 +105,13 @@ static void check_state_flags(Evaluation *e) {
                         violation_set_state(v, from);
                         v->have = TEXT(e, "%s%s in %s", from->flags & bit ? "" : "no ", flag,
                                        entry_patch(e, entry->from_patch)->name);
-                        v->want = TEXT(e, "%s%s in %s", to->flags & bit ? "" : "no ", flag, e->change.patch->name);
-                        v->message = TEXT(e, "%s is live in version %" PRIu32 " %s %s, and %s declares the same version %s it",
-                                          state_text(e, from), from->version, from->flags & bit ? "with" : "without", flag,
+                        v->want = TEXT(e, "%s%s in %s", to->flags & bit ? "" : "no ", flag,
+                                       e->change.patch->name);
+                        v->message = TEXT(e,
+                                          "%s is live in version %" PRIu32
+                                          " %s %s, and %s declares the same version %s it",
+                                          state_text(e, from), from->version,
+                                          from->flags & bit ? "with" : "without", flag,
                                           e->change.patch->name, to->flags & bit ? "with" : "without");
                         v->remedy = "give the changed state a new version";
                 }
@@ -120,8 +132,10 @@ void check_identity(Evaluation *e) {
 
                         v->have = content_text(e, q->build_id, q->srcversion);
                         v->want = content_text(e, p->build_id, p->srcversion);
-                        v->message = TEXT(e, "a patch %s is enabled with other content (%s, the candidate has %s)", q->name,
-                                          v->have, v->want);
+                        v->message = TEXT(e,
+                                          "a patch %s is enabled with other content (%s, the candidate has "
+                                          "%s)",
+                                          q->name, v->have, v->want);
                         v->remedy = "give the new patch another name";
                 } else if (!q->orphan)
                         check_same_level(e, q);
@@ -143,16 +157,19 @@ void check_level_order(Evaluation *e) {
 
         if (!p || !highest) {
                 const Request *request = e->input->request;
-                const char *vendor = p ? p->vendor : request->vendor ?: "", *stream = p ? p->stream : request->stream ?: "";
+                const char *vendor = p ? p->vendor : request->vendor ?: "";
+                const char *stream = p ? p->stream : request->stream ?: "";
 
                 if (!downgrade)
                         return;
                 v = violate(e, p);
                 v->have = "nothing enabled";
                 v->want = p ? TEXT(e, "a level above %" PRIu32, p->level) : "an enabled patch";
-                v->message = p || *vendor
-                        ? TEXT(e, "nothing of %s/%s is enabled, so there is nothing to go down from", vendor, stream)
-                        : "nothing is enabled, so there is nothing to go down from";
+                v->message = p || *vendor ? TEXT(e,
+                                                 "nothing of %s/%s is enabled, so there is nothing to go "
+                                                 "down from",
+                                                 vendor, stream)
+                                          : "nothing is enabled, so there is nothing to go down from";
                 v->remedy = p ? TEXT(e, "apply %s instead", p->name) : "apply a patch";
                 return;
         }
@@ -163,11 +180,12 @@ void check_level_order(Evaluation *e) {
         v = violate(e, p);
         v->have = TEXT(e, "%" PRIu32, p->level);
         v->want = TEXT(e, "%s %" PRIu32, downgrade ? "below" : "above", highest->level);
-        v->message = TEXT(e, "%s has level %" PRIu32 ", and %s/%s is at level %" PRIu32 " (%s)", p->name, p->level, p->vendor,
-                          p->stream, highest->level, highest->name);
-        v->remedy = p->level == highest->level ? TEXT(e, "use a patch with a %s level", downgrade ? "lower" : "higher")
-                : downgrade                    ? TEXT(e, "apply %s, if going up is meant", p->name)
-                                               : TEXT(e, "downgrade to %s, if going down is meant", p->name);
+        v->message = TEXT(e, "%s has level %" PRIu32 ", and %s/%s is at level %" PRIu32 " (%s)", p->name,
+                          p->level, p->vendor, p->stream, highest->level, highest->name);
+        v->remedy = p->level == highest->level
+                                    ? TEXT(e, "use a patch with a %s level", downgrade ? "lower" : "higher")
+                    : downgrade ? TEXT(e, "apply %s, if going up is meant", p->name)
+                                : TEXT(e, "downgrade to %s, if going down is meant", p->name);
 }
 
 void check_plain_over_managed(Evaluation *e) {
@@ -189,9 +207,13 @@ void check_plain_over_managed(Evaluation *e) {
                         violation_set_state(v, from);
                         v->have = TEXT(e, "plain patch %s", p->name);
                         v->want = "a managed patch";
-                        v->message = TEXT(e, "the plain patch %s would replace %s, which holds %s: the kernel would call none "
-                                             "of its callbacks", p->name, e->stack[q]->name, state_text(e, from));
-                        v->remedy = TEXT(e, "disable %s first, or replace it by a managed patch without states",
+                        v->message = TEXT(e,
+                                          "the plain patch %s would replace %s, which holds %s: the kernel "
+                                          "would call none "
+                                          "of its callbacks",
+                                          p->name, e->stack[q]->name, state_text(e, from));
+                        v->remedy = TEXT(e,
+                                         "disable %s first, or replace it by a managed patch without states",
                                          e->stack[q]->name);
                         break; /* one for each patch */
                 }
@@ -214,9 +236,13 @@ void check_vendor(Evaluation *e) {
                 v = violate(e, q);
                 v->have = TEXT(e, "%s", q->vendor);
                 v->want = TEXT(e, "%s", p->vendor);
-                v->message = TEXT(e, "%s (vendor %s) would replace %s of vendor %s", p->name, p->vendor, q->name, q->vendor);
-                v->remedy = TEXT(e, "allow it for this request (--allow-vendor %s), or list %s and %s as compatible vendors "
-                                    "in the policy", q->vendor, p->vendor, q->vendor);
+                v->message = TEXT(e, "%s (vendor %s) would replace %s of vendor %s", p->name, p->vendor,
+                                  q->name, q->vendor);
+                v->remedy = TEXT(e,
+                                 "allow it for this request (--allow-vendor %s), or list %s and %s as "
+                                 "compatible vendors "
+                                 "in the policy",
+                                 q->vendor, p->vendor, q->vendor);
         }
 }
 
@@ -234,8 +260,11 @@ void check_foreign(Evaluation *e) {
                 v = violate(e, q);
                 v->have = "foreign";
                 v->want = "a patch that klpd knows, or replace-foreign in the request";
-                v->message = TEXT(e, "%s would replace %s, which klpd did not enable and knows nothing about", p->name, q->name);
-                v->remedy = TEXT(e, "ask for it explicitly (--replace-foreign), or import a manifest for %s", q->name);
+                v->message = TEXT(e,
+                                  "%s would replace %s, which klpd did not enable and knows nothing about",
+                                  p->name, q->name);
+                v->remedy = TEXT(e, "ask for it explicitly (--replace-foreign), or import a manifest for %s",
+                                 q->name);
         }
 }
 
@@ -264,12 +293,18 @@ void check_function_overlap(Evaluation *e) {
                                 continue;
                         v = violate(e, q);
                         v->function = TEXT(e, "%s:%s", f->object, f->function);
-                        v->have = q->kind == PATCH_FOREIGN ? TEXT(e, "redirected by the foreign patch %s", q->name)
-                                                           : TEXT(e, "redirected by %s of vendor %s", q->name, q->vendor);
+                        v->have = q->kind == PATCH_FOREIGN
+                                                  ? TEXT(e, "redirected by the foreign patch %s", q->name)
+                                                  : TEXT(e, "redirected by %s of vendor %s", q->name,
+                                                         q->vendor);
                         v->want = TEXT(e, "not redirected by another vendor than %s", p->vendor);
-                        v->message = TEXT(e, "%s redirects %s, which %s %s redirects already", p->name, f->function,
-                                          q->kind == PATCH_FOREIGN ? "the foreign patch" : "another vendor's patch", q->name);
-                        v->remedy = TEXT(e, "disable %s first, or use a patch that has both changes", q->name);
+                        v->message = TEXT(e, "%s redirects %s, which %s %s redirects already", p->name,
+                                          f->function,
+                                          q->kind == PATCH_FOREIGN ? "the foreign patch"
+                                                                   : "another vendor's patch",
+                                          q->name);
+                        v->remedy = TEXT(e, "disable %s first, or use a patch that has both changes",
+                                         q->name);
                 }
         }
 }

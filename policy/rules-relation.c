@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * `requires` and `conflicts`: what the candidate wants, or doesn't want, beside it in the stack after the change; it isn't
- * counted itself.
+ * `requires` and `conflicts`: what the candidate wants, or doesn't want, beside it in the stack after the
+ * change; it isn't counted itself.
  */
 #include "policy/evaluation.h"
 #include "policy/relation.h"
 
 /*
- * A patch of the stack after the change, other than the candidate, that gives it; NULL: none. An orphan has states only,
- * and they are live.
+ * A patch of the stack after the change, other than the candidate, that gives it; NULL: none. An orphan has
+ * states only, and they are live.
  */
 static const Patch *find_after(const Evaluation *e, const Relation *r) {
         for (size_t i = e->n_stack; i > 0; i--) {
@@ -50,10 +50,12 @@ void check_requires(Evaluation *e) {
                 v = violate(e, p);
                 v->have = "not in the stack after the change";
                 v->want = TEXT(e, "%s", *s);
-                v->message = TEXT(e, "%s requires %s, which would not be in the stack beside it%s", p->name, *s,
+                v->message = TEXT(e, "%s requires %s, which would not be in the stack beside it%s", p->name,
+                                  *s,
                                   change_replaces(e) && e->n_stack > 0 ? " (it replaces everything)" : "");
                 v->remedy = TEXT(e, "apply what gives %s first%s", *s,
-                                 change_replaces(e) ? ", and a patch that isn't cumulative on top of it" : "");
+                                 change_replaces(e) ? ", and a patch that isn't cumulative on top of it"
+                                                    : "");
         }
 }
 
@@ -71,8 +73,8 @@ void check_conflicts(Evaluation *e) {
                 v = violate(e, p);
                 v->have = TEXT(e, "%s", other->name);
                 v->want = TEXT(e, "not %s", *s);
-                v->message = TEXT(e, "%s conflicts with %s, and %s would be in the stack beside it", p->name, *s,
-                                  other->name);
+                v->message = TEXT(e, "%s conflicts with %s, and %s would be in the stack beside it", p->name,
+                                  *s, other->name);
                 v->remedy = TEXT(e, "disable %s first", other->name);
         }
 }

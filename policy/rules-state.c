@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules about states: what may happen to the entries of the state diff. An entry's "from" is the live state, its
- * "to" what it would become; the words are those of SEMANTICS.md sections 2 and 4.
+ * The rules about states: what may happen to the entries of the state diff. An entry's "from" is the live
+ * state, its "to" what it would become; the words are those of SEMANTICS.md sections 2 and 4.
  */
 #include "policy/evaluation.h"
 
@@ -12,11 +12,16 @@ static void report_lower(Evaluation *e, const Patch *holder, const PatchState *f
         v->have = TEXT(e, "version %" PRIu32 " in %s", to->version, e->change.patch->name);
         v->want = TEXT(e, "version %" PRIu32 " or higher", from->version);
         v->message = TEXT(e, "%s has version %" PRIu32 " in %s, and %s has only version %" PRIu32,
-                          state_text(e, from), from->version, holder->name, e->change.patch->name, to->version);
+                          state_text(e, from), from->version, holder->name, e->change.patch->name,
+                          to->version);
         v->remedy = e->change.kind == CHANGE_APPLY && e->change.patch->kind != PATCH_PLAIN
-                ? TEXT(e, "apply a patch that has the state in version %" PRIu32 " or higher, or ask for a downgrade",
-                       from->version)
-                : TEXT(e, "use a patch that has the state in version %" PRIu32 " or higher", from->version);
+                                    ? TEXT(e,
+                                           "apply a patch that has the state in version %" PRIu32
+                                           " or higher, or ask for a downgrade",
+                                           from->version)
+                                    : TEXT(e,
+                                           "use a patch that has the state in version %" PRIu32 " or higher",
+                                           from->version);
 }
 
 /* A live state: what counts is its holder. */
@@ -31,13 +36,16 @@ static void check_versions_of_holders(Evaluation *e) {
 }
 
 /*
- * The kernel compares a plain patch with every enabled one (klp_is_patch_compatible()), not only with holders: one diff
- * against each patch alone.
+ * The kernel compares a plain patch with every enabled one (klp_is_patch_compatible()), not only with
+ * holders: one diff against each patch alone.
  */
 static void check_versions_of_all(Evaluation *e) {
         for (size_t p = 0; p < e->n_stack; p++) {
                 const struct klp_diff_change change = {
-                        .op = KLP_DIFF_ENABLE, .stack = &e->diff_stack[p], .n_stack = 1, .new_patch = &e->diff_new,
+                                .op = KLP_DIFF_ENABLE,
+                                .stack = &e->diff_stack[p],
+                                .n_stack = 1,
+                                .new_patch = &e->diff_new,
                 };
                 size_t room = klp_diff_max_entries(&change);
                 struct klp_diff_entry *entries = arena_alloc(e->arena, room, sizeof(*entries));
@@ -91,10 +99,14 @@ void check_cumulative_states(Evaluation *e) {
                 violation_set_state(v, from);
                 v->have = TEXT(e, "no such state in %s", e->change.patch->name);
                 v->want = TEXT(e, "version %" PRIu32 " or higher", from->version);
-                v->message = TEXT(e, "%s is live (version %" PRIu32 ", held by %s), and the cumulative patch %s lacks it",
-                                  state_text(e, from), from->version, entry_patch(e, entry->from_patch)->name,
-                                  e->change.patch->name);
-                v->remedy = TEXT(e, "use a cumulative patch that has state %" PRIu64 " in version %" PRIu32 " or higher",
+                v->message = TEXT(e,
+                                  "%s is live (version %" PRIu32
+                                  ", held by %s), and the cumulative patch %s lacks it",
+                                  state_text(e, from), from->version,
+                                  entry_patch(e, entry->from_patch)->name, e->change.patch->name);
+                v->remedy = TEXT(e,
+                                 "use a cumulative patch that has state %" PRIu64 " in version %" PRIu32
+                                 " or higher",
                                  from->id, from->version);
         }
 }
@@ -104,7 +116,8 @@ static const char *fate_text(Evaluation *e, const struct klp_diff_entry *entry) 
 
         if (!to)
                 return "removed";
-        return TEXT(e, "exchanged for version %" PRIu32 " of %s", to->version, entry_patch(e, entry->to_patch)->name);
+        return TEXT(e, "exchanged for version %" PRIu32 " of %s", to->version,
+                    entry_patch(e, entry->to_patch)->name);
 }
 
 void check_block_disable(Evaluation *e) {
@@ -125,12 +138,18 @@ void check_block_disable(Evaluation *e) {
 
                 v = violate(e, holder);
                 violation_set_state(v, from);
-                v->have = to ? TEXT(e, "version %" PRIu32 " after the change", to->version) : "not there after the change";
-                v->want = blocked && !plain ? TEXT(e, "version %" PRIu32 ", or a higher one by takeover", from->version)
-                                            : TEXT(e, "version %" PRIu32 " kept, or a takeover", from->version);
+                v->have = to ? TEXT(e, "version %" PRIu32 " after the change", to->version)
+                             : "not there after the change";
+                v->want = blocked && !plain ? TEXT(e, "version %" PRIu32 ", or a higher one by takeover",
+                                                   from->version)
+                                            : TEXT(e, "version %" PRIu32 " kept, or a takeover",
+                                                   from->version);
                 if (blocked) {
-                        v->message = TEXT(e, "%s of %s (version %" PRIu32 ") can't be reverted while the system runs, and "
-                                             "would be %s", state_text(e, from), holder->name, from->version,
+                        v->message = TEXT(e,
+                                          "%s of %s (version %" PRIu32
+                                          ") can't be reverted while the system runs, and "
+                                          "would be %s",
+                                          state_text(e, from), holder->name, from->version,
                                           fate_text(e, entry));
                         v->remedy = e->change.kind == CHANGE_DISABLE
                                 ? "leave the patch enabled, or reboot without it"
@@ -138,10 +157,15 @@ void check_block_disable(Evaluation *e) {
                                           " (or takes it over into a higher one), or reboot without it",
                                        from->id, from->version);
                 } else {
-                        v->message = TEXT(e, "%s of the plain patch %s (version %" PRIu32 ") would be %s, and the kernel "
-                                             "calls no callback of a plain patch that is replaced",
-                                          state_text(e, from), holder->name, from->version, fate_text(e, entry));
-                        v->remedy = TEXT(e, "use a patch that keeps state %" PRIu64 " or takes it over, or disable %s first",
+                        v->message = TEXT(e,
+                                          "%s of the plain patch %s (version %" PRIu32
+                                          ") would be %s, and the kernel "
+                                          "calls no callback of a plain patch that is replaced",
+                                          state_text(e, from), holder->name, from->version,
+                                          fate_text(e, entry));
+                        v->remedy = TEXT(e,
+                                         "use a patch that keeps state %" PRIu64
+                                         " or takes it over, or disable %s first",
                                          from->id, holder->name);
                 }
         }
@@ -159,8 +183,10 @@ void check_unsafe_exchange(Evaluation *e) {
                 switch (e->diff.op) {
                 case KLP_DIFF_ENABLE:
                         why = "a patch that isn't cumulative can't exchange a state";
-                        remedy = TEXT(e, "use a cumulative patch, or one that has state %" PRIu64 " in version %" PRIu32
-                                         " or takes it over", from->id, from->version);
+                        remedy = TEXT(e,
+                                      "use a cumulative patch, or one that has state %" PRIu64
+                                      " in version %" PRIu32 " or takes it over",
+                                      from->id, from->version);
                         break;
                 case KLP_DIFF_DISABLE:
                         why = "a disable can't fall back to another version of a state";
@@ -170,16 +196,23 @@ void check_unsafe_exchange(Evaluation *e) {
                 case KLP_DIFF_REPLACE:
                 default:
                         why = "both generations of its shadow variables would share one id";
-                        remedy = TEXT(e, "use a patch that has state %" PRIu64 " in version %" PRIu32
-                                         ", or a higher one with takeover callbacks", from->id, from->version);
+                        remedy = TEXT(e,
+                                      "use a patch that has state %" PRIu64 " in version %" PRIu32
+                                      ", or a higher one with takeover callbacks",
+                                      from->id, from->version);
                         break;
                 }
                 v = violate(e, entry_patch(e, entry->to_patch));
                 violation_set_state(v, from);
-                v->have = TEXT(e, "version %" PRIu32 " in %s", to->version, entry_patch(e, entry->to_patch)->name);
-                v->want = TEXT(e, "version %" PRIu32 " in %s", from->version, entry_patch(e, entry->from_patch)->name);
-                v->message = TEXT(e, "%s would be exchanged (version %" PRIu32 " of %s for version %" PRIu32 " of %s), which "
-                                     "isn't safe: %s", state_text(e, from), from->version,
+                v->have = TEXT(e, "version %" PRIu32 " in %s", to->version,
+                               entry_patch(e, entry->to_patch)->name);
+                v->want = TEXT(e, "version %" PRIu32 " in %s", from->version,
+                               entry_patch(e, entry->from_patch)->name);
+                v->message = TEXT(e,
+                                  "%s would be exchanged (version %" PRIu32 " of %s for version %" PRIu32
+                                  " of %s), which "
+                                  "isn't safe: %s",
+                                  state_text(e, from), from->version,
                                   entry_patch(e, entry->from_patch)->name, to->version,
                                   entry_patch(e, entry->to_patch)->name, why);
                 v->remedy = remedy;
@@ -204,9 +237,13 @@ void check_irreversible(Evaluation *e) {
                 v->have = TEXT(e, "block-disable in version %" PRIu32 " of %s", to->version,
                                entry_patch(e, entry->to_patch)->name);
                 v->want = "accept-irreversible in the request";
-                v->message = TEXT(e, "%s of %s (version %" PRIu32 ") would be %s, and can't be reverted while the system "
-                                     "runs: there is no way back but a reboot", state_text(e, to),
-                                  entry_patch(e, entry->to_patch)->name, to->version, how);
-                v->remedy = "ask for it explicitly (--accept-irreversible), or use a patch without that state";
+                v->message = TEXT(e,
+                                  "%s of %s (version %" PRIu32
+                                  ") would be %s, and can't be reverted while the system "
+                                  "runs: there is no way back but a reboot",
+                                  state_text(e, to), entry_patch(e, entry->to_patch)->name, to->version,
+                                  how);
+                v->remedy = "ask for it explicitly (--accept-irreversible), or use a patch without that "
+                            "state";
         }
 }

@@ -32,7 +32,8 @@ int strv_extend(char ***l, const char *s) {
         if (!copy)
                 return -ENOMEM;
 
-        /* Grows at powers of two: an empty vector is NULL, and one of n strings has room for the next power above n. */
+        /* Grows at powers of two: an empty vector is NULL, and one of n strings has room for the next power
+         * above n. */
         if (n == 0 || (n & (n + 1)) == 0) {
                 bigger = realloc(*l, 2 * (n + 1) * sizeof(char *));
                 if (!bigger)

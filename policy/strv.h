@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * NULL-terminated vectors of strings, as systemd has them. A NULL vector is an empty one. Who holds the pointer owns
- * the vector and all of its strings.
+ * NULL-terminated vectors of strings, as systemd has them. A NULL vector is an empty one. Who holds the
+ * pointer owns the vector and all of its strings.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A line of `klpctl plan --batch`: parsers and planner together; what comes out is one line, and a result or an error. */
+/* A line of `klpctl plan --batch`: parsers and planner together; what comes out is one line, and a result or
+ * an error. */
 #include "policy/batch.h"
 #include "policy/json.h"
 #include "tests/fuzz/fuzz.h"

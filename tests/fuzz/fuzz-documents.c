@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Every parser of a document, on the same bytes: none crashes, an error always has a message, and what one accepts it also
- * accepts after it was written again, as the same.
+ * Every parser of a document, on the same bytes: none crashes, an error always has a message, and what one
+ * accepts it also accepts after it was written again, as the same.
  */
 #include "policy/json.h"
 #include "tests/fuzz/fuzz.h"

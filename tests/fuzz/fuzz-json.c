@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The strict reader: what the scanner accepts json-c must accept too (the scanner is never the more lenient of the two),
- * no string of it has a NUL inside, and every place that can be located is in the document.
+ * The strict reader: what the scanner accepts json-c must accept too (the scanner is never the more lenient
+ * of the two), no string of it has a NUL inside, and every place that can be located is in the document.
  */
 #include "policy/json-scan.h"
 #include "policy/json.h"

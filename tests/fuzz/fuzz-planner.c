@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The planner, on worlds that the input decides byte by byte: it never crashes, is the same twice, allows no less
- * without rules, and has nothing to do where it was done.
+ * The planner, on worlds that the input decides byte by byte: it never crashes, is the same twice, allows no
+ * less without rules, and has nothing to do where it was done.
  */
 #include "policy/json.h"
 #include "tests/fuzz/fuzz.h"

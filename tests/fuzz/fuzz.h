@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What every fuzz target shares. A target is a file with LLVMFuzzerTestOneInput(); with -Dfuzz=true and clang it becomes a
- * libFuzzer program, otherwise replay.c's main() runs it over the files of its corpus, as a test.
+ * What every fuzz target shares. A target is a file with LLVMFuzzerTestOneInput(); with -Dfuzz=true and
+ * clang it becomes a libFuzzer program, otherwise replay.c's main() runs it over the files of its corpus, as
+ * a test.
  */
 #pragma once
 

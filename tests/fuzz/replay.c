@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a fuzz target once for each file of the directories given, and for each of their beginnings up to 64 bytes. */
+/* Runs a fuzz target once for each file of the directories given, and for each of their beginnings up to 64
+ * bytes. */
 #include <dirent.h>
 #include <sys/stat.h>
 

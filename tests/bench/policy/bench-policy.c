@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How fast the policy engine is: plans per second for stacks with 1, 10, 100 and 1000 states (a cumulative patch over a
- * cumulative one: half of the states kept, a quarter exchanged or taken over, the rest removed or introduced; one function
- * for each state, at most 100), how the cost grows, lines of `klpctl plan --batch` per second, and the speed of the strict
- * reader. One thread, CPU time, the best of some rounds.
+ * How fast the policy engine is: plans per second for stacks with 1, 10, 100 and 1000 states (a cumulative
+ * patch over a cumulative one: half of the states kept, a quarter exchanged or taken over, the rest removed
+ * or introduced; one function for each state, at most 100), how the cost grows, lines of `klpctl plan
+ * --batch` per second, and the speed of the strict reader. One thread, CPU time, the best of some rounds.
  *
  * One JSON object per line: {"bench", "metric", "value", "unit"}.
  */
@@ -30,7 +30,8 @@ static double cpu_seconds(void) {
 }
 
 static void report(const char *metric, double value, const char *unit) {
-        printf("{\"bench\":\"policy\",\"metric\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", metric, value, unit);
+        printf("{\"bench\":\"policy\",\"metric\":\"%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", metric, value,
+               unit);
         fflush(stdout);
 }
 
@@ -43,7 +44,8 @@ static Patch *make_patch(const char *name, uint32_t level, unsigned n_states, un
         for (unsigned i = 0; i < n_states; i++) {
                 unsigned id = first + i;
 
-                must(patch_add_state(p, id, id % 4 == 1 ? level : 1, id % 8 == 1 ? PATCH_STATE_TAKEOVER : 0, NULL));
+                must(patch_add_state(p, id, id % 4 == 1 ? level : 1, id % 8 == 1 ? PATCH_STATE_TAKEOVER : 0,
+                                     NULL));
         }
         for (unsigned i = 0; i < n_states && i < 100; i++) {
                 char function[32];
@@ -120,7 +122,10 @@ static void bench_batch(void) {
         obj = patch_to_json(new);
         must(json_to_line(obj, &c));
         json_object_put(obj);
-        size = asprintf(&line, "{\"inventory\":{\"kernel\":\"k\",\"patches\":[%s]},\"request\":\"apply\",\"candidate\":%s}", o, c);
+        size = asprintf(&line,
+                        "{\"inventory\":{\"kernel\":\"k\",\"patches\":[%s]},\"request\":\"apply\","
+                        "\"candidate\":%s}",
+                        o, c);
         if (size < 0)
                 exit(1);
         must(batch_new(&batch));

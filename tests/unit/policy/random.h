@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Random models from a seed: small ranges of ids, versions, levels and names, so that everything collides with everything.
- * Shared by the property tests, which give a seed, and by the fuzz target of the planner, which gives the bytes that
- * decide.
+ * Random models from a seed: small ranges of ids, versions, levels and names, so that everything collides
+ * with everything. Shared by the property tests, which give a seed, and by the fuzz target of the planner,
+ * which gives the bytes that decide.
  */
 #pragma once
 
@@ -48,7 +48,8 @@ typedef struct World {
 
 static const char *const random_vendors[] = { "local", "acme" };
 static const char *const random_streams[] = { "base", "net" };
-static const char *const random_relations[] = { "local/base>=2", "local/net", "acme/base<3", "state:1", "state:3", "tag:t" };
+static const char *const random_relations[] = {"local/base>=2", "local/net", "acme/base<3",
+                                               "state:1",       "state:3",   "tag:t"};
 static const char *const random_functions[] = { "f", "g", "h", "i" };
 
 static inline void random_must(int r) {
@@ -65,7 +66,8 @@ static inline Patch *random_patch(Random *r, unsigned number) {
         p->kind = random_chance(r, 70) ? PATCH_MANAGED : random_chance(r, 70) ? PATCH_PLAIN : PATCH_FOREIGN;
         p->cumulative = random_chance(r, 60);
         for (unsigned i = random_below(r, 4); i > 0; i--)
-                random_must(patch_add_function(p, "vmlinux", random_functions[random_below(r, 4)], random_below(r, 2)));
+                random_must(patch_add_function(p, "vmlinux", random_functions[random_below(r, 4)],
+                                               random_below(r, 2)));
         if (p->kind == PATCH_FOREIGN) {
                 random_must(patch_set(&p->vendor, ""));
                 random_must(patch_set(&p->stream, ""));

@@ -4,11 +4,13 @@
  *
  *   {"name": what must hold, "case": a line of `klpctl plan --batch`, "verdict": …,
  *    "rules": ["rule:mode", or "rule:mode:patch", or "rule:mode:state:ID", …]   all that fire, in order
- *    "states": ["ID:FATE FROM>TO", …]?, "callbacks": ["PATCH.STATE CALLBACK", …]?, "functions": ["+f", "-f", "~f"]?,
- *    "fixes": ["+CVE", "-CVE"]?, "steps": [first letters …]?, "reversible"?, "error": part of the message instead of all these}
+ *    "states": ["ID:FATE FROM>TO", …]?, "callbacks": ["PATCH.STATE CALLBACK", …]?,
+ *    "functions": ["+f", "-f", "~f"]?, "fixes": ["+CVE", "-CVE"]?, "steps": ["STEP PATCH", …]?,
+ *    "reversible"?, "error": part of the message, instead of all these}
  *
- * and each case becomes a test of that name. What isn't named isn't compared, but rules always are. A patch named "$NAME"
- * in a case stands for the entry of the file's first element {"patches": {NAME: PATCH}}, so that tables stay readable.
+ * and each case becomes a test of that name. What isn't named isn't compared, but rules always are. A patch
+ * named "$NAME" in a case stands for the entry of the file's first element {"patches": {NAME: PATCH}}, so
+ * that tables stay readable.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -117,8 +119,8 @@ static void check_rules(struct json_object *test, struct json_object *result) {
 }
 
 /* Calls format for each element of the result's array; items end up one per line. */
-static void list_items(struct json_object *result, const char *key, void (*format)(struct json_object *item, char *buf),
-                       char *buf) {
+static void list_items(struct json_object *result, const char *key,
+                       void (*format)(struct json_object *item, char *buf), char *buf) {
         struct json_object *list;
 
         buf[0] = 0;
@@ -194,7 +196,8 @@ static void run_case(void **state) {
 
         check_rules(data->test, result);
         assert_string_equal(get(result, "verdict"), get(data->test, "verdict"));
-        assert_int_equal(outcome, streq(get(data->test, "verdict"), "refuse") ? BATCH_REFUSED : BATCH_ALLOWED);
+        assert_int_equal(outcome,
+                         streq(get(data->test, "verdict"), "refuse") ? BATCH_REFUSED : BATCH_ALLOWED);
         list_items(result, "states", format_state, buf);
         check_list(data->test, "states", buf);
         list_items(result, "callbacks", format_callback, buf);
@@ -225,7 +228,8 @@ int main(int argc, char *argv[]) {
                 if (!file)
                         return 99;
                 n = json_object_array_length(file);
-                if (n > 0 && json_object_object_get_ex(json_object_array_get_idx(file, 0), "patches", &patches))
+                if (n > 0 &&
+                    json_object_object_get_ex(json_object_array_get_idx(file, 0), "patches", &patches))
                         first = 1;
                 tests = calloc(n, sizeof(*tests));
                 data = calloc(n, sizeof(*data));

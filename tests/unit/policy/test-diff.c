@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * shim/klp_shim_diff.c against SEMANTICS.md sections 2 and 3. Stacks are written as tables; what comes out is written
- * down as text, "P0.1 pre_patch" being the call of that callback of state 1 by patch P0 ("N" is the new patch), so that
- * a failing test shows both lists. Besides the named cases, random changes are held against a slow second
- * implementation that follows the text of the specification and shares no code with the first.
+ * shim/klp_shim_diff.c against SEMANTICS.md sections 2 and 3. Stacks are written as tables; what comes out
+ * is written down as text, "P0.1 pre_patch" being the call of that callback of state 1 by patch P0 ("N" is
+ * the new patch), so that a failing test shows both lists. Besides the named cases, random changes are held
+ * against a slow second implementation that follows the text of the specification and shares no code with
+ * the first.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,8 +50,8 @@ static void append_patch(const struct klp_diff_change *change, u32 patch, char *
                 append(buf, size, "P%u", patch);
 }
 
-static void format_fates(const struct klp_diff_change *change, const struct klp_diff_entry *entries, u32 n, char *buf,
-                         size_t size) {
+static void format_fates(const struct klp_diff_change *change, const struct klp_diff_entry *entries, u32 n,
+                         char *buf, size_t size) {
         buf[0] = 0;
         for (u32 i = 0; i < n; i++) {
                 append(buf, size, "%s%llu:%s ", i ? ", " : "", (unsigned long long) entries[i].id,
@@ -63,8 +64,8 @@ static void format_fates(const struct klp_diff_change *change, const struct klp_
         }
 }
 
-static void format_calls(const struct klp_diff_change *change, const struct klp_diff_call *calls, u32 n, char *buf,
-                         size_t size) {
+static void format_calls(const struct klp_diff_change *change, const struct klp_diff_call *calls, u32 n,
+                         char *buf, size_t size) {
         buf[0] = 0;
         for (u32 i = 0; i < n; i++) {
                 append(buf, size, "%s", i ? ", " : "");
@@ -88,7 +89,8 @@ static void check_fates(const struct klp_diff_change *change, const char *expect
         assert_string_equal(buf, expected);
 }
 
-static void check_calls(const struct klp_diff_change *change, enum klp_diff_phase phase, u32 failed, const char *expected) {
+static void check_calls(const struct klp_diff_change *change, enum klp_diff_phase phase, u32 failed,
+                        const char *expected) {
         struct klp_diff_entry entries[MAX_ENTRIES];
         struct klp_diff_call calls[2 * MAX_ENTRIES];
         char buf[4096];
@@ -112,14 +114,16 @@ static void test_enable_on_empty_stack_introduces_in_array_order(void **arg) {
         const struct klp_diff_change change = { .op = KLP_DIFF_ENABLE, .new_patch = &new };
 
         check_fates(&change, "9:introduce ->N, 2:introduce ->N, 5:introduce ->N");
-        check_phases(&change, "N.0 pre_patch, N.1 pre_patch, N.2 pre_patch", "N.0 post_patch, N.1 post_patch, N.2 post_patch",
+        check_phases(&change, "N.0 pre_patch, N.1 pre_patch, N.2 pre_patch",
+                     "N.0 post_patch, N.1 post_patch, N.2 post_patch",
                      "N.0 post_unpatch, N.1 post_unpatch, N.2 post_unpatch");
 }
 
 static void test_patch_without_states_changes_nothing(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 1, 0 }) };
         const struct klp_diff_patch new = EMPTY();
-        const struct klp_diff_change change = { .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 1, .new_patch = &new};
         const struct klp_diff_change alone = { .op = KLP_DIFF_REPLACE, .new_patch = &new };
 
         check_fates(&change, "1:keep P0>P0");
@@ -131,7 +135,8 @@ static void test_patch_without_states_changes_nothing(void **arg) {
 static void test_replace_keeps_shared_state_without_callbacks(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 1, SH }, { 2, 1, 0 }) };
         const struct klp_diff_patch new = PATCH({ 1, 1, SH }, { 3, 1, 0 });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
         check_fates(&change, "3:introduce ->N, 2:remove P0>-, 1:keep P0>N");
         check_phases(&change, "N.1 pre_patch, P0.1 pre_unpatch", "P0.1 post_unpatch, N.1 post_patch",
@@ -142,11 +147,14 @@ static void test_replace_shows_all_five_fates_in_visiting_order(void **arg) {
         const struct klp_diff_patch stack[] = {
                 PATCH({ 10, 1, 0 }, { 20, 1, 0 }, { 30, 1, 0 }, { 40, 2, 0 }, { 50, 1, 0 }),
         };
-        /* 50 comes first: the new holder's array order; 40 gets a lower version, 20 a higher one without takeover */
-        const struct klp_diff_patch new = PATCH({ 50, 2, TO }, { 60, 1, 0 }, { 40, 1, 0 }, { 30, 1, 0 }, { 20, 2, 0 });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        /* 50 comes first: the new holder's array order; 40 gets a lower version, 20 a higher one without
+         * takeover */
+        const struct klp_diff_patch new = PATCH({50, 2, TO}, {60, 1, 0}, {40, 1, 0}, {30, 1, 0}, {20, 2, 0});
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
-        check_fates(&change, "50:takeover P0>N, 60:introduce ->N, 40:exchange P0>N, 20:exchange P0>N, 10:remove P0>-, "
+        check_fates(&change, "50:takeover P0>N, 60:introduce ->N, 40:exchange P0>N, 20:exchange P0>N, "
+                             "10:remove P0>-, "
                              "30:keep P0>N");
         check_phases(&change,
                      "N.0 pre_takeover, N.1 pre_patch, N.2 pre_patch, N.4 pre_patch, "
@@ -160,7 +168,8 @@ static void test_replace_shows_all_five_fates_in_visiting_order(void **arg) {
 static void test_undo_reverses_what_succeeded_for_every_k(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 1, 0 }, { 2, 1, 0 }, { 3, 1, 0 }) };
         const struct klp_diff_patch new = PATCH({ 4, 1, 0 }, { 1, 2, TO }, { 2, 2, 0 });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
         check_calls(&change, KLP_DIFF_PREPARE, 0,
                     "N.0 pre_patch, N.1 pre_takeover, N.2 pre_patch, P0.1 pre_unpatch, P0.2 pre_unpatch");
@@ -179,26 +188,32 @@ static void test_old_patches_are_visited_from_the_top_down(void **arg) {
                 PATCH({ 5, 1, 0 }),
         };
         const struct klp_diff_patch new = PATCH({ 3, 9, 0 });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 3, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 3, .new_patch = &new};
 
         check_fates(&change, "3:exchange P1>N, 5:remove P2>-, 4:remove P1>-, 2:remove P1>-, 1:remove P0>-");
         /* the exchanged state stands where it stands in its old patch, not where the new patch has it */
         check_phases(&change,
-                     "N.0 pre_patch, P2.0 pre_unpatch, P1.0 pre_unpatch, P1.1 pre_unpatch, P1.2 pre_unpatch, P0.0 pre_unpatch",
-                     "P2.0 post_unpatch, P1.0 post_unpatch, P1.1 post_unpatch, P1.2 post_unpatch, P0.0 post_unpatch, "
+                     "N.0 pre_patch, P2.0 pre_unpatch, P1.0 pre_unpatch, P1.1 pre_unpatch, P1.2 "
+                     "pre_unpatch, P0.0 pre_unpatch",
+                     "P2.0 post_unpatch, P1.0 post_unpatch, P1.1 post_unpatch, P1.2 post_unpatch, P0.0 "
+                     "post_unpatch, "
                      "N.0 post_patch",
-                     "P2.0 post_patch, P1.0 post_patch, P1.1 post_patch, P1.2 post_patch, P0.0 post_patch, N.0 post_unpatch");
+                     "P2.0 post_patch, P1.0 post_patch, P1.1 post_patch, P1.2 post_patch, P0.0 post_patch, "
+                     "N.0 post_unpatch");
 }
 
 static void test_stacked_patches_count_references(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 1, SH }), PATCH({ 1, 1, SH }) };
         const struct klp_diff_patch new = PATCH({ 1, 1, SH });
-        struct klp_diff_change change = { .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 2, .new_patch = &new };
+        struct klp_diff_change change = {
+                        .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 2, .new_patch = &new};
 
         check_fates(&change, "1:keep P1>N");
         check_phases(&change, "", "", "");
 
-        change = (struct klp_diff_change){ .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 1 };
+        change = (struct klp_diff_change){
+                        .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 1};
         check_fates(&change, "1:keep P1>P0");
         check_phases(&change, "", "", "");
 
@@ -206,14 +221,16 @@ static void test_stacked_patches_count_references(void **arg) {
         check_fates(&change, "1:keep P1>P1");
         check_phases(&change, "", "", "");
 
-        change = (struct klp_diff_change){ .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 1, .disabled = 0 };
+        change = (struct klp_diff_change){
+                        .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 1, .disabled = 0};
         check_fates(&change, "1:remove P0>-");
         check_phases(&change, "P0.0 pre_unpatch", "P0.0 post_unpatch", "P0.0 post_patch");
 }
 
 static void test_disable_never_calls_a_patch_that_is_stacked_above(void **arg) {
-        const struct klp_diff_patch stack[] = { PATCH({ 1, 1, 0 }, { 2, 1, 0 }), PATCH({ 2, 2, TO }, { 3, 1, 0 }) };
-        const struct klp_diff_change change = { .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 0 };
+        const struct klp_diff_patch stack[] = {PATCH({1, 1, 0}, {2, 1, 0}), PATCH({2, 2, TO}, {3, 1, 0})};
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 0};
 
         check_fates(&change, "1:remove P0>-, 2:keep P1>P1, 3:keep P1>P1");
         check_phases(&change, "P0.0 pre_unpatch", "P0.0 post_unpatch", "P0.0 post_patch");
@@ -224,17 +241,20 @@ static void test_disable_that_falls_back_to_another_version_is_unsafe_and_calls_
                 PATCH({ 1, 1, 0 }, { 2, 3, TO }, { 7, 1, 0 }),
                 PATCH({ 1, 2, 0 }, { 2, 2, 0 }, { 4, 1, 0 }),
         };
-        const struct klp_diff_change change = { .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 1 };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_DISABLE, .stack = stack, .n_stack = 2, .disabled = 1};
 
         /* also upwards with takeover callbacks: a disable has no place for a callback that may refuse */
-        check_fates(&change, "1:exchange P1>P0 unsafe, 2:exchange P1>P0 unsafe, 4:remove P1>-, 7:keep P0>P0");
+        check_fates(&change,
+                    "1:exchange P1>P0 unsafe, 2:exchange P1>P0 unsafe, 4:remove P1>-, 7:keep P0>P0");
         check_phases(&change, "P1.2 pre_unpatch", "P1.2 post_unpatch", "P1.2 post_patch");
 }
 
 static void test_exchange_is_unsafe_outside_of_a_replace(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 1, 0 }) };
         const struct klp_diff_patch new = PATCH({ 1, 2, 0 });
-        struct klp_diff_change change = { .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        struct klp_diff_change change = {
+                        .op = KLP_DIFF_ENABLE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
         check_fates(&change, "1:exchange P0>N unsafe");
         check_phases(&change, "", "", "");
@@ -243,24 +263,28 @@ static void test_exchange_is_unsafe_outside_of_a_replace(void **arg) {
 }
 
 static void test_exchange_with_shadow_on_either_side_is_unsafe(void **arg) {
-        const struct klp_diff_patch stack[] = { PATCH({ 1, 2, SH }, { 2, 2, 0 }, { 3, 2, SH }, { 4, 2, BD }) };
+        const struct klp_diff_patch stack[] = {PATCH({1, 2, SH}, {2, 2, 0}, {3, 2, SH}, {4, 2, BD})};
         const struct klp_diff_patch new = PATCH({ 1, 1, 0 }, { 2, 1, SH }, { 3, 1, SH }, { 4, 1, BD });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
-        check_fates(&change, "1:exchange P0>N unsafe, 2:exchange P0>N unsafe, 3:exchange P0>N unsafe, 4:exchange P0>N");
+        check_fates(&change, "1:exchange P0>N unsafe, 2:exchange P0>N unsafe, 3:exchange P0>N unsafe, "
+                             "4:exchange P0>N");
         check_phases(&change, "N.3 pre_patch, P0.3 pre_unpatch", "P0.3 post_unpatch, N.3 post_patch",
                      "P0.3 post_patch, N.3 post_unpatch");
 }
 
 static void test_takeover_needs_a_higher_version_and_callbacks_of_the_new_holder(void **arg) {
         /* the old state's own takeover flag doesn't matter */
-        const struct klp_diff_patch stack[] = { PATCH({ 1, 2, TO }, { 2, 2, TO }, { 3, 2, 0 }, { 4, 2, SH }) };
+        const struct klp_diff_patch stack[] = {PATCH({1, 2, TO}, {2, 2, TO}, {3, 2, 0}, {4, 2, SH})};
         const struct klp_diff_patch new = PATCH({ 1, 3, 0 }, { 2, 1, TO }, { 3, 3, TO }, { 4, 3, SH | TO });
-        struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new };
+        struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 1, .new_patch = &new};
 
         check_fates(&change, "1:exchange P0>N, 2:exchange P0>N, 3:takeover P0>N, 4:takeover P0>N");
         change.op = KLP_DIFF_ENABLE;
-        check_fates(&change, "1:exchange P0>N unsafe, 2:exchange P0>N unsafe, 3:takeover P0>N, 4:takeover P0>N");
+        check_fates(&change,
+                    "1:exchange P0>N unsafe, 2:exchange P0>N unsafe, 3:takeover P0>N, 4:takeover P0>N");
         check_phases(&change, "N.2 pre_takeover, N.3 pre_takeover", "N.2 post_takeover, N.3 post_takeover",
                      "N.2 cancel_takeover, N.3 cancel_takeover");
 }
@@ -268,7 +292,8 @@ static void test_takeover_needs_a_higher_version_and_callbacks_of_the_new_holder
 static void test_holder_is_the_topmost_patch_that_has_the_state(void **arg) {
         const struct klp_diff_patch stack[] = { PATCH({ 1, 5, 0 }), PATCH({ 1, 3, 0 }), EMPTY() };
         const struct klp_diff_patch new = PATCH({ 1, 5, 0 });
-        const struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 3, .new_patch = &new };
+        const struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = stack, .n_stack = 3, .new_patch = &new};
 
         check_fates(&change, "1:exchange P1>N");
         check_phases(&change, "N.0 pre_patch, P1.0 pre_unpatch", "P1.0 post_unpatch, N.0 post_patch",
@@ -279,7 +304,8 @@ static void test_plain_patches_get_no_per_state_callbacks(void **arg) {
         const struct klp_diff_patch plain_stack[] = { PLAIN({ 1, 1, 0 }, { 2, 1, 0 }), PATCH({ 3, 1, 0 }) };
         const struct klp_diff_patch managed = PATCH({ 1, 2, TO }, { 4, 1, 0 });
         const struct klp_diff_patch plain = PLAIN({ 5, 1, 0 });
-        struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = plain_stack, .n_stack = 2, .new_patch = &managed };
+        struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = plain_stack, .n_stack = 2, .new_patch = &managed};
 
         check_fates(&change, "1:takeover P0>N, 4:introduce ->N, 3:remove P1>-, 2:remove P0>-");
         check_phases(&change, "N.0 pre_takeover, N.1 pre_patch, P1.0 pre_unpatch",
@@ -291,7 +317,8 @@ static void test_plain_patches_get_no_per_state_callbacks(void **arg) {
         check_fates(&change, "5:introduce ->N, 3:remove P1>-, 1:remove P0>-, 2:remove P0>-");
         check_phases(&change, "", "", "");
 
-        change = (struct klp_diff_change){ .op = KLP_DIFF_DISABLE, .stack = plain_stack, .n_stack = 2, .disabled = 0 };
+        change = (struct klp_diff_change){
+                        .op = KLP_DIFF_DISABLE, .stack = plain_stack, .n_stack = 2, .disabled = 0};
         check_fates(&change, "1:remove P0>-, 2:remove P0>-, 3:keep P1>P1");
         check_phases(&change, "", "", "");
 }
@@ -318,7 +345,8 @@ static u32 random_below(u32 n) {
         return (u32) ((random_state >> 32) % n);
 }
 
-static const struct klp_diff_state *reference_find(const struct klp_diff_patch *patch, u64 id, u32 *ret_index) {
+static const struct klp_diff_state *reference_find(const struct klp_diff_patch *patch, u64 id,
+                                                   u32 *ret_index) {
         for (u32 i = 0; i < patch->n_states; i++)
                 if (patch->states[i].id == id) {
                         *ret_index = i;
@@ -328,8 +356,8 @@ static const struct klp_diff_state *reference_find(const struct klp_diff_patch *
 }
 
 /* Section 2: "its holder is the topmost enabled patch that has it". */
-static const struct klp_diff_state *reference_holder(const struct klp_diff_patch *const *stack, u32 n, u64 id, u32 *ret_patch,
-                                                     u32 *ret_state) {
+static const struct klp_diff_state *reference_holder(const struct klp_diff_patch *const *stack, u32 n,
+                                                     u64 id, u32 *ret_patch, u32 *ret_state) {
         const struct klp_diff_state *holder = NULL;
 
         for (u32 i = 0; i < n; i++) {
@@ -354,7 +382,8 @@ static void reference_check_entry(const struct klp_diff_change *change, const st
 
         for (u32 i = 0; i < change->n_stack; i++) {
                 before[i] = &change->stack[i];
-                if (change->op == KLP_DIFF_ENABLE || (change->op == KLP_DIFF_DISABLE && change->disabled != i))
+                if (change->op == KLP_DIFF_ENABLE ||
+                    (change->op == KLP_DIFF_DISABLE && change->disabled != i))
                         after[i] = &change->stack[i];
         }
         if (change->op != KLP_DIFF_DISABLE)
@@ -398,7 +427,8 @@ static u32 random_states(struct klp_diff_state *states, u32 max) {
         return n_out;
 }
 
-static bool balanced(const struct klp_diff_call *calls, u32 n, u32 entry, enum klp_diff_callback a, enum klp_diff_callback b) {
+static bool balanced(const struct klp_diff_call *calls, u32 n, u32 entry, enum klp_diff_callback a,
+                     enum klp_diff_callback b) {
         unsigned n_a = 0, n_b = 0;
 
         for (u32 i = 0; i < n; i++)
@@ -434,8 +464,10 @@ static void check_ends(const struct klp_diff_change *change, const struct klp_di
                 assert_false(entries[calls[i].entry].unsafe);
 }
 
-static void check_visiting_order(const struct klp_diff_change *change, const struct klp_diff_entry *entries, u32 n) {
-        /* each is a key of its own that must never fall: class, then patches from the top, then array order */
+static void check_visiting_order(const struct klp_diff_change *change, const struct klp_diff_entry *entries,
+                                 u32 n) {
+        /* each is a key of its own that must never fall: class, then patches from the top, then array order
+         */
         for (u32 i = 1; i < n; i++) {
                 const struct klp_diff_entry *a = &entries[i - 1], *b = &entries[i];
                 u32 ca = a->fate == KLP_DIFF_KEEP ? 2 : a->fate == KLP_DIFF_REMOVE;
@@ -462,8 +494,9 @@ static void test_random_changes_agree_with_the_text_of_the_specification(void **
 
                 change.n_stack = random_below(6);
                 for (u32 i = 0; i < change.n_stack; i++)
-                        stack[i] = (struct klp_diff_patch){ states[i], random_states(states[i], 12), random_below(4) > 0 };
-                new = (struct klp_diff_patch){ states[5], random_states(states[5], 12), random_below(4) > 0 };
+                        stack[i] = (struct klp_diff_patch){states[i], random_states(states[i], 12),
+                                                           random_below(4) > 0};
+                new = (struct klp_diff_patch){states[5], random_states(states[5], 12), random_below(4) > 0};
                 change.op = (enum klp_diff_op) (1 + random_below(change.n_stack > 0 ? 3 : 2));
                 if (change.op == KLP_DIFF_DISABLE)
                         change.disabled = random_below(change.n_stack);
@@ -488,7 +521,8 @@ static void test_random_changes_agree_with_the_text_of_the_specification(void **
                 check_visiting_order(&change, entries, n);
                 check_ends(&change, entries, n);
 
-                /* the variant without scratch: the same entries, those of one patch only, in the same order */
+                /* the variant without scratch: the same entries, those of one patch only, in the same order
+                 */
                 if (change.op == KLP_DIFF_REPLACE)
                         continue;
                 n_some = klp_diff_fates_of_patch(&change, some);
@@ -505,11 +539,14 @@ static void test_random_changes_agree_with_the_text_of_the_specification(void **
 
 static void test_large_unordered_tables_are_sorted(void **arg) {
         enum { N = 5000 };
-        struct klp_diff_state *old_states = calloc(N, sizeof(*old_states)), *new_states = calloc(N, sizeof(*new_states));
-        struct klp_diff_entry *entries = calloc(2 * N, sizeof(*entries)), *scratch = calloc(2 * N, sizeof(*scratch));
+        struct klp_diff_state *old_states = calloc(N, sizeof(*old_states)),
+                              *new_states = calloc(N, sizeof(*new_states));
+        struct klp_diff_entry *entries = calloc(2 * N, sizeof(*entries)),
+                              *scratch = calloc(2 * N, sizeof(*scratch));
         struct klp_diff_call *calls = calloc(4 * N, sizeof(*calls));
         struct klp_diff_patch old = { old_states, N, true }, new = { new_states, N, true };
-        struct klp_diff_change change = { .op = KLP_DIFF_REPLACE, .stack = &old, .n_stack = 1, .new_patch = &new };
+        struct klp_diff_change change = {
+                        .op = KLP_DIFF_REPLACE, .stack = &old, .n_stack = 1, .new_patch = &new};
         u32 n;
 
         assert_true(old_states && new_states && entries && scratch && calls);

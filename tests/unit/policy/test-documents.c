@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The shipped documents: profiles are what is built in, and each schema says exactly what its parser accepts. The
- * second is shown by changing a complete document in every way that comes to mind (each value replaced by each of many
- * others, each member left out, a member added), and asking both; a small validator here knows as much of JSON Schema
- * as the schemas use, and fails on any keyword that it doesn't know.
+ * The shipped documents: profiles are what is built in, and each schema says exactly what its parser
+ * accepts. The second is shown by changing a complete document in every way that comes to mind (each value
+ * replaced by each of many others, each member left out, a member added), and asking both; a small validator
+ * here knows as much of JSON Schema as the schemas use, and fails on any keyword that it doesn't know.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,13 +61,15 @@ static void test_profiles_are_what_is_built_in(void **arg) {
                 assert_int_equal(policy_new_profile(*name, &built_in), 0);
                 assert_string_equal(file->profile, *name);
 
-                /* by the text of the file: it names every rule, so nothing is inherited from what is built in */
+                /* by the text of the file: it names every rule, so nothing is inherited from what is built
+                 * in */
                 obj = read_json(path);
                 assert_true(json_object_object_get_ex(obj, "rules", &rules));
                 assert_int_equal(json_object_object_length(rules), _RULE_MAX);
                 for (int i = 0; i < _RULE_MAX; i++) {
                         assert_true(json_object_object_get_ex(rules, rule_to_string((Rule) i), &mode));
-                        assert_string_equal(json_object_get_string(mode), rule_mode_to_string(built_in->modes[i]));
+                        assert_string_equal(json_object_get_string(mode),
+                                            rule_mode_to_string(built_in->modes[i]));
                         assert_int_equal(file->modes[i], built_in->modes[i]);
                 }
                 json_object_put(obj);
@@ -173,14 +175,18 @@ static bool validate_members(struct json_object *schema, struct json_object *val
                         return false;
         if (json_object_object_get_ex(schema, "required", &required))
                 for (size_t i = 0; i < json_object_array_length(required); i++)
-                        if (!json_object_object_get_ex(value, json_object_get_string(json_object_array_get_idx(required, i)),
-                                                       NULL))
+                        if (!json_object_object_get_ex(
+                                            value,
+                                            json_object_get_string(json_object_array_get_idx(required, i)),
+                                            NULL))
                                 return false;
         return true;
 }
 
-static bool validate_keyword(struct json_object *schema, const char *key, struct json_object *v, struct json_object *value) {
-        bool string = json_object_is_type(value, json_type_string), array = json_object_is_type(value, json_type_array);
+static bool validate_keyword(struct json_object *schema, const char *key, struct json_object *v,
+                             struct json_object *value) {
+        bool string = json_object_is_type(value, json_type_string),
+             array = json_object_is_type(value, json_type_array);
         bool integer = json_object_is_type(value, json_type_int);
         size_t n = array ? json_object_array_length(value) : 0;
 
@@ -217,7 +223,8 @@ static bool validate_keyword(struct json_object *schema, const char *key, struct
         if (streq(key, "uniqueItems")) {
                 for (size_t i = 0; i < n; i++)
                         for (size_t k = 0; k < i; k++)
-                                if (json_object_equal(json_object_array_get_idx(value, i), json_object_array_get_idx(value, k)))
+                                if (json_object_equal(json_object_array_get_idx(value, i),
+                                                      json_object_array_get_idx(value, k)))
                                         return false;
                 return true;
         }
@@ -272,7 +279,8 @@ static void compare(struct json_object *document, parse_fn parse) {
         bool valid = validate(root, document), parsed = parse(text, strlen(text)) >= 0;
 
         if (valid != parsed)
-                fail_msg("schema says %s, parser says %s: %.2000s", valid ? "yes" : "no", parsed ? "yes" : "no", text);
+                fail_msg("schema says %s, parser says %s: %.2000s", valid ? "yes" : "no",
+                         parsed ? "yes" : "no", text);
         if (valid)
                 n_accepted++;
         else
@@ -280,13 +288,52 @@ static void compare(struct json_object *document, parse_fn parse) {
 }
 
 static const char *const replacements[] = {
-        "null", "true", "0", "1", "-1", "4294967295", "4294967296", "18446744073709551615", "\"\"", "\"x\"", "\"-x\"",
-        "\".x\"", "\"a b\"", "\"a\\u0007\"", "\"ABCDEF\"", "\"abcdef\"", "\"a/b\"", "\"a/b>=3\"", "\"a/b >= 3\"",
-        "\"a/b=>3\"", "\"a/b>=\"", "\"a/b/c\"", "\"state:7\"", "\"state:x\"", "\"tag:t\"", "\"tag:\"", "\"managed\"",
-        "\"foreign\"", "\"plain\"", "\"shadow\"", "\"enforce\"", "\"upstream\"", "\"\\u00e4\"", "[]", "[\"x\"]", "[\"x\",\"y\"]",
-        "[\"x\",\"y\",\"z\"]", "[\"shadow\",\"shadow\"]", "[[]]", "[null]", "[1]", "{}", "[{}]", "{\"x\":1}",
-        "\"0123456789012345678901234567890123456789012345678901234567890123\"",
-        "\"012345678901234567890123456789012345678901234567890123456789012\"",
+                "null",
+                "true",
+                "0",
+                "1",
+                "-1",
+                "4294967295",
+                "4294967296",
+                "18446744073709551615",
+                "\"\"",
+                "\"x\"",
+                "\"-x\"",
+                "\".x\"",
+                "\"a b\"",
+                "\"a\\u0007\"",
+                "\"ABCDEF\"",
+                "\"abcdef\"",
+                "\"a/b\"",
+                "\"a/b>=3\"",
+                "\"a/b >= 3\"",
+                "\"a/b=>3\"",
+                "\"a/b>=\"",
+                "\"a/b/c\"",
+                "\"state:7\"",
+                "\"state:x\"",
+                "\"tag:t\"",
+                "\"tag:\"",
+                "\"managed\"",
+                "\"foreign\"",
+                "\"plain\"",
+                "\"shadow\"",
+                "\"enforce\"",
+                "\"upstream\"",
+                "\"\\u00e4\"",
+                "[]",
+                "[\"x\"]",
+                "[\"x\",\"y\"]",
+                "[\"x\",\"y\",\"z\"]",
+                "[\"shadow\",\"shadow\"]",
+                "[[]]",
+                "[null]",
+                "[1]",
+                "{}",
+                "[{}]",
+                "{\"x\":1}",
+                "\"0123456789012345678901234567890123456789012345678901234567890123\"",
+                "\"012345678901234567890123456789012345678901234567890123456789012\"",
 };
 
 /* Walks to every value below at; calls compare() with each replacement in its place. */
@@ -301,7 +348,9 @@ static void mutate(struct json_object *document, struct json_object *at, parse_f
                         for (unsigned k = 0; k < ELEMENTSOF(replacements); k++) {
                                 struct json_object *new = NULL;
 
-                                assert_int_equal(json_parse_strict(replacements[k], strlen(replacements[k]), &new, NULL), 0);
+                                assert_int_equal(json_parse_strict(replacements[k], strlen(replacements[k]),
+                                                                   &new, NULL),
+                                                 0);
                                 json_object_array_put_idx(at, i, new);
                                 compare(document, parse);
                         }
@@ -325,7 +374,9 @@ static void mutate(struct json_object *document, struct json_object *at, parse_f
                 for (unsigned k = 0; k < ELEMENTSOF(replacements); k++) {
                         struct json_object *new = NULL;
 
-                        assert_int_equal(json_parse_strict(replacements[k], strlen(replacements[k]), &new, NULL), 0);
+                        assert_int_equal(json_parse_strict(replacements[k], strlen(replacements[k]), &new,
+                                                           NULL),
+                                         0);
                         json_object_object_add(at, *name, new);
                         compare(document, parse);
                 }
@@ -354,30 +405,38 @@ static void check_schema(const char *path, parse_fn parse, const char *complete)
 }
 
 /* Every key that there is, with a right value. */
-#define PATCH_MEMBERS                                                                                                     \
-        "\"name\":\"p\",\"kernel\":\"k\",\"vendor\":\"v\",\"stream\":\"s\",\"level\":3,\"cumulative\":true,"              \
-        "\"states\":[{\"id\":1,\"version\":2,\"flags\":[\"shadow\"],\"name\":\"n\"}],"                                    \
-        "\"functions\":[{\"object\":\"vmlinux\",\"function\":\"f\",\"sympos\":1}],\"fixes\":[\"CVE-1\"],"                 \
-        "\"requires\":[\"a/b>=3\"],\"conflicts\":[\"tag:x\"],\"tags\":[\"t\"],\"summary\":\"S\",\"severity\":\"high\","   \
+#define PATCH_MEMBERS                                                                                       \
+        "\"name\":\"p\",\"kernel\":\"k\",\"vendor\":\"v\",\"stream\":\"s\",\"level\":3,\"cumulative\":"     \
+        "true,"                                                                                             \
+        "\"states\":[{\"id\":1,\"version\":2,\"flags\":[\"shadow\"],\"name\":\"n\"}],"                      \
+        "\"functions\":[{\"object\":\"vmlinux\",\"function\":\"f\",\"sympos\":1}],\"fixes\":[\"CVE-1\"],"   \
+        "\"requires\":[\"a/"                                                                                \
+        "b>=3\"],\"conflicts\":[\"tag:x\"],\"tags\":[\"t\"],\"summary\":\"S\",\"severity\":\"high\","       \
         "\"build_id\":\"ab\",\"srcversion\":\"AB\",\"digest\":\"cd\",\"kernel_build_id\":\"ef\""
 
 static void test_manifest_schema_says_what_the_parser_accepts(void **arg) {
-        check_schema("policy/schemas/klpd-manifest.schema.json", parse_manifest, "{" PATCH_MEMBERS ",\"kind\":\"plain\"}");
+        check_schema("policy/schemas/klpd-manifest.schema.json", parse_manifest,
+                     "{" PATCH_MEMBERS ",\"kind\":\"plain\"}");
 }
 
 static void test_inventory_schema_says_what_the_parser_accepts(void **arg) {
-        /* two entries of one kind; "kind" is left out, because a foreign patch has conditions that no schema states */
+        /* two entries of one kind; "kind" is left out, because a foreign patch has conditions that no schema
+         * states */
         check_schema("policy/schemas/klpd-inventory.schema.json", parse_inventory,
                      "{\"kernel\":\"k\",\"kernel_build_id\":\"ab\",\"generation\":7,\"transition\":\"p\","
                      "\"patches\":[{" PATCH_MEMBERS ",\"forced\":false,\"orphan\":false}],"
-                     "\"loaded\":[{\"name\":\"m\",\"build_id\":\"ab\",\"srcversion\":\"X\",\"forced\":true}]}");
+                     "\"loaded\":[{\"name\":\"m\",\"build_id\":\"ab\",\"srcversion\":\"X\",\"forced\":true}]"
+                     "}");
 }
 
 static void test_policy_schema_says_what_the_parser_accepts(void **arg) {
         check_schema("policy/schemas/klpd-policy.schema.json", parse_policy,
-                     "{\"$schema\":\"x\",\"description\":\"y\",\"profile\":\"upstream\",\"rules\":{\"busy\":\"warn\","
-                     "\"hold\":\"off\"},\"compatible_vendors\":[[\"a\",\"b\"]],\"hold\":{\"host\":false,\"reason\":\"r\","
-                     "\"streams\":[\"a/b\"]},\"quarantine\":[\"abcd\"],\"require_signature\":true,\"allow_force\":false}");
+                     "{\"$schema\":\"x\",\"description\":\"y\",\"profile\":\"upstream\",\"rules\":{\"busy\":"
+                     "\"warn\","
+                     "\"hold\":\"off\"},\"compatible_vendors\":[[\"a\",\"b\"]],\"hold\":{\"host\":false,"
+                     "\"reason\":\"r\","
+                     "\"streams\":[\"a/"
+                     "b\"]},\"quarantine\":[\"abcd\"],\"require_signature\":true,\"allow_force\":false}");
 }
 
 static void test_policy_schema_names_every_rule(void **arg) {
@@ -412,7 +471,8 @@ static void test_the_manual_lists_every_rule_with_its_default_and_every_key(void
         policy = read_text("policy/klpd-policy.json.5", &size);
         for (int i = 0; i < _RULE_MAX; i++) {
                 roff_name(rule_to_string((Rule) i), name);
-                snprintf(text, sizeof(text), ".BR %s \" [\" %s ]\n", name, rule_mode_to_string(rule_default_mode((Rule) i)));
+                snprintf(text, sizeof(text), ".BR %s \" [\" %s ]\n", name,
+                         rule_mode_to_string(rule_default_mode((Rule) i)));
                 if (!strstr(policy, text))
                         assert_string_equal("(not in the manual)", text);
         }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rules that look at the host and at the candidate's file, which no JSON describes: `ready`, `integrity`, and what a
- * host's own hold and quarantine add to the policy's. Each starts from a plan that is allowed and changes one fact.
+ * The rules that look at the host and at the candidate's file, which no JSON describes: `ready`,
+ * `integrity`, and what a host's own hold and quarantine add to the policy's. Each starts from a plan that
+ * is allowed and changes one fact.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -63,7 +64,11 @@ static int teardown(void **state) {
 
 static void make_plan(Setup *s) {
         const PlanInput input = {
-                .policy = s->policy, .inventory = s->inventory, .host = &s->host, .file = &s->file, .request = &s->request,
+                        .policy = s->policy,
+                        .inventory = s->inventory,
+                        .host = &s->host,
+                        .file = &s->file,
+                        .request = &s->request,
         };
 
         assert_int_equal(plan_rebuild(s->plan, &input, NULL), 0);
@@ -136,7 +141,7 @@ static void test_a_managed_patch_needs_the_shim_of_this_abi(void **state) {
 }
 
 static void test_a_kprobe_on_a_target_is_named_and_elsewhere_ignored(void **state) {
-        const PatchFunction on[] = { { .object = (char *) "vmlinux", .function = (char *) "ip_options_get" } };
+        const PatchFunction on[] = {{.object = (char *) "vmlinux", .function = (char *) "ip_options_get"}};
         const PatchFunction off[] = { { .object = (char *) "nfs", .function = (char *) "ip_options_get" },
                                       { .object = (char *) "vmlinux", .function = (char *) "ip_options" } };
         Setup *s = *state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The strict reader: everything that json-c would merge, cut, clamp or guess is refused, at the right line and key; what
- * is written reads back as the same.
+ * The strict reader: everything that json-c would merge, cut, clamp or guess is refused, at the right line
+ * and key; what is written reads back as the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -30,7 +30,8 @@ static void check_bad_patch(const BadText *bad) {
         if (!strstr(error.message, bad->message))
                 fail_msg("%s: \"%s\" instead of \"%s\"", bad->text, error.message, bad->message);
         if (bad->line > 0 && (error.line != bad->line || (bad->column > 0 && error.column != bad->column)))
-                fail_msg("%s: at %u:%u instead of %u:%u", bad->text, error.line, error.column, bad->line, bad->column);
+                fail_msg("%s: at %u:%u instead of %u:%u", bad->text, error.line, error.column, bad->line,
+                         bad->column);
         if (bad->key)
                 assert_string_equal(error.key, bad->key);
 }
@@ -102,8 +103,10 @@ static void test_strings_are_utf8_without_nul_and_control_characters(void **arg)
 
 static void test_duplicate_keys_are_refused_however_many_there_are(void **arg) {
         static const BadText bad[] = {
-                { "{\"name\":\"p\",\n\"level\":1,\n\"level\":2}", 3, 1, "level", "\"level\" is there twice" },
-                { "{\"name\":\"p\",\"states\":[{\"id\":1,\"id\":1}]}", 1, 31, "states[0].id", "\"id\" is there twice" },
+                        {"{\"name\":\"p\",\n\"level\":1,\n\"level\":2}", 3, 1, "level",
+                         "\"level\" is there twice"},
+                        {"{\"name\":\"p\",\"states\":[{\"id\":1,\"id\":1}]}", 1, 31, "states[0].id",
+                         "\"id\" is there twice"},
         };
         static const char nested[] = "{\"a\":{\"a\":[{\"a\":1},{\"a\":1}]},\"b\":{\"a\":1}}";
         char text[65536] = "{";
@@ -128,14 +131,17 @@ static void test_duplicate_keys_are_refused_however_many_there_are(void **arg) {
 
 static void test_numbers_are_never_clamped(void **arg) {
         static const BadText bad[] = {
-                { "{\"name\":\"p\",\"level\":4294967296}", 1, 21, "level", "from 0 to 4294967295" },
-                { "{\"name\":\"p\",\"level\":-1}", 1, 21, "level", "from 0 to" },
-                { "{\"name\":\"p\",\"level\":18446744073709551616}", 1, 21, "level", "out of range" },
-                { "{\"name\":\"p\",\"level\":-9223372036854775809}", 1, 21, "level", "out of range" },
-                { "{\"name\":\"p\",\"states\":[\n{\"id\":-1}]}", 2, 7, "states[0].id", "from 0 to 18446744073709551615" },
-                { "{\"name\":\"p\",\"level\":99999999999999999999999999999999}", 1, 21, "level", "out of range" },
+                        {"{\"name\":\"p\",\"level\":4294967296}", 1, 21, "level", "from 0 to 4294967295"},
+                        {"{\"name\":\"p\",\"level\":-1}", 1, 21, "level", "from 0 to"},
+                        {"{\"name\":\"p\",\"level\":18446744073709551616}", 1, 21, "level", "out of range"},
+                        {"{\"name\":\"p\",\"level\":-9223372036854775809}", 1, 21, "level", "out of range"},
+                        {"{\"name\":\"p\",\"states\":[\n{\"id\":-1}]}", 2, 7, "states[0].id",
+                         "from 0 to 18446744073709551615"},
+                        {"{\"name\":\"p\",\"level\":99999999999999999999999999999999}", 1, 21, "level",
+                         "out of range"},
         };
-        static const char largest[] = "{\"name\":\"p\",\"level\":4294967295,\"states\":[{\"id\":18446744073709551615}]}";
+        static const char largest[] =
+                        "{\"name\":\"p\",\"level\":4294967295,\"states\":[{\"id\":18446744073709551615}]}";
         _cleanup_patch_unref_ Patch *p = NULL;
 
         for (unsigned i = 0; i < ELEMENTSOF(bad); i++)
@@ -147,29 +153,38 @@ static void test_numbers_are_never_clamped(void **arg) {
 
 static void test_keys_types_and_values_are_checked_at_their_place(void **arg) {
         static const BadText bad[] = {
-                { "[]", 1, 1, "", "an object is needed here, not an array" },
-                { "7", 1, 1, "", "an object is needed here, not a number" },
-                { "{}", 1, 1, "", "the key \"name\" is missing" },
-                { "{\"name\":\"p\",\n \"levle\":1}", 2, 10, "levle", "unknown key" },
-                { "{\"name\":7}", 1, 9, "name", "a string is needed here, not a number" },
-                { "{\"name\":null}", 1, 9, "name", "not null" },
-                { "{\"name\":\"\"}", 1, 9, "name", "not a name" },
-                { "{\"name\":\"../etc\"}", 1, 9, "name", "not a name" },
-                { "{\"name\":\"a b\"}", 1, 9, "name", "not a name" },
-                { "{\"name\":\"p\",\"cumulative\":1}", 1, 26, "cumulative", "true or false is needed here, not a number" },
-                { "{\"name\":\"p\",\"cumulative\":\"true\"}", 1, 26, "cumulative", "not a string" },
-                { "{\"name\":\"p\",\"kind\":\"Plain\"}", 1, 20, "kind", "one of" },
-                { "{\"name\":\"p\",\"level\":\"1\"}", 1, 21, "level", "a whole number is needed here, not a string" },
-                { "{\"name\":\"p\",\"states\":{}}", 1, 22, "states", "an array is needed here, not an object" },
-                { "{\"name\":\"p\",\"states\":[{\"id\":1},\n{\"id\":2,\"flags\":[\"shadow\",\"Shadow\"]}]}", 2, 27,
-                  "states[1].flags[1]", "one of" },
-                { "{\"name\":\"p\",\"states\":[{\"id\":1,\"flags\":[\"shadow\",\"shadow\"]}]}", 1, 0, "states[0].flags[1]", "twice" },
-                { "{\"name\":\"p\",\"states\":[{\"id\":2},{\"id\":1},{\"id\":2}]}", 1, 41, "states[2]", "the state 2 is there twice" },
-                { "{\"name\":\"p\",\"states\":[{\"version\":2}]}", 1, 23, "states[0]", "\"id\" is missing" },
-                { "{\"name\":\"p\",\"functions\":[{\"function\":\"f\"},{\"function\":\"f\"}]}", 1, 0, "functions[1]", "twice" },
-                { "{\"name\":\"p\",\"requires\":[\"a>=1\"]}", 1, 25, "requires[0]", "VENDOR/STREAM" },
-                { "{\"name\":\"p\",\"build_id\":\"XY\"}", 1, 24, "build_id", "hexadecimal" },
-                { "{\"name\":\"p\",\"kind\":\"foreign\",\"level\":1}", 1, 1, "", "a foreign patch has no level" },
+                        {"[]", 1, 1, "", "an object is needed here, not an array"},
+                        {"7", 1, 1, "", "an object is needed here, not a number"},
+                        {"{}", 1, 1, "", "the key \"name\" is missing"},
+                        {"{\"name\":\"p\",\n \"levle\":1}", 2, 10, "levle", "unknown key"},
+                        {"{\"name\":7}", 1, 9, "name", "a string is needed here, not a number"},
+                        {"{\"name\":null}", 1, 9, "name", "not null"},
+                        {"{\"name\":\"\"}", 1, 9, "name", "not a name"},
+                        {"{\"name\":\"../etc\"}", 1, 9, "name", "not a name"},
+                        {"{\"name\":\"a b\"}", 1, 9, "name", "not a name"},
+                        {"{\"name\":\"p\",\"cumulative\":1}", 1, 26, "cumulative",
+                         "true or false is needed here, not a number"},
+                        {"{\"name\":\"p\",\"cumulative\":\"true\"}", 1, 26, "cumulative", "not a string"},
+                        {"{\"name\":\"p\",\"kind\":\"Plain\"}", 1, 20, "kind", "one of"},
+                        {"{\"name\":\"p\",\"level\":\"1\"}", 1, 21, "level",
+                         "a whole number is needed here, not a string"},
+                        {"{\"name\":\"p\",\"states\":{}}", 1, 22, "states",
+                         "an array is needed here, not an object"},
+                        {"{\"name\":\"p\",\"states\":[{\"id\":1},\n{\"id\":2,\"flags\":[\"shadow\","
+                         "\"Shadow\"]}]}",
+                         2, 27, "states[1].flags[1]", "one of"},
+                        {"{\"name\":\"p\",\"states\":[{\"id\":1,\"flags\":[\"shadow\",\"shadow\"]}]}", 1, 0,
+                         "states[0].flags[1]", "twice"},
+                        {"{\"name\":\"p\",\"states\":[{\"id\":2},{\"id\":1},{\"id\":2}]}", 1, 41,
+                         "states[2]", "the state 2 is there twice"},
+                        {"{\"name\":\"p\",\"states\":[{\"version\":2}]}", 1, 23, "states[0]",
+                         "\"id\" is missing"},
+                        {"{\"name\":\"p\",\"functions\":[{\"function\":\"f\"},{\"function\":\"f\"}]}", 1, 0,
+                         "functions[1]", "twice"},
+                        {"{\"name\":\"p\",\"requires\":[\"a>=1\"]}", 1, 25, "requires[0]", "VENDOR/STREAM"},
+                        {"{\"name\":\"p\",\"build_id\":\"XY\"}", 1, 24, "build_id", "hexadecimal"},
+                        {"{\"name\":\"p\",\"kind\":\"foreign\",\"level\":1}", 1, 1, "",
+                         "a foreign patch has no level"},
         };
 
         for (unsigned i = 0; i < ELEMENTSOF(bad); i++)
@@ -186,7 +201,9 @@ static void test_depth_and_size_are_bounded(void **arg) {
         assert_int_equal(json_parse_strict(deep, 200, &obj, &error), -EBADMSG);
         assert_string_equal(error.message, "nested too deeply");
         assert_int_equal(error.column, JSON_DEPTH_MAX + 1);
-        assert_int_equal(json_parse_strict(deep + 100 - JSON_DEPTH_MAX, (size_t) 2 * JSON_DEPTH_MAX, &obj, &error), 0);
+        assert_int_equal(json_parse_strict(deep + 100 - JSON_DEPTH_MAX, (size_t) 2 * JSON_DEPTH_MAX, &obj,
+                                           &error),
+                         0);
         json_object_put(obj);
         assert_int_equal(json_parse_strict(deep, (size_t) JSON_SIZE_MAX + 1, &obj, &error), -E2BIG);
         assert_non_null(strstr(error.message, "longer than"));
@@ -234,7 +251,8 @@ static void test_an_error_names_file_line_and_key(void **arg) {
 
 static void test_a_patch_has_the_defaults_of_the_specification(void **arg) {
         _cleanup_patch_unref_ Patch *p = NULL, *m = NULL, *f = NULL;
-        static const char text[] = "{\"name\":\"p\",\"states\":[{\"id\":3}],\"functions\":[{\"function\":\"f\"}]}";
+        static const char text[] =
+                        "{\"name\":\"p\",\"states\":[{\"id\":3}],\"functions\":[{\"function\":\"f\"}]}";
 
         assert_int_equal(patch_parse(text, strlen(text), &p, NULL), 0);
         assert_string_equal(p->vendor, "local");
@@ -293,36 +311,56 @@ static struct json_object *again_plan(const char *text, size_t size) {
         return plan_parse(text, size, &p, NULL) < 0 ? NULL : plan_to_json(p);
 }
 
-#define PATCH_TEXT                                                                                                           \
-        "{\"name\":\"p\",\"kernel\":\"6.1\",\"vendor\":\"v\",\"stream\":\"s\",\"level\":7,\"cumulative\":true,\"kind\":\"plain\","  \
-        "\"states\":[{\"id\":18446744073709551615,\"version\":4294967295,\"flags\":[\"block-disable\",\"shadow\",\"takeover\"],"    \
-        "\"name\":\"n\"},{\"id\":2,\"version\":0,\"flags\":[]}],\"functions\":[{\"object\":\"nfs\",\"function\":\"f\",\"sympos\":2}]," \
-        "\"fixes\":[\"CVE-1\",\"CVE-2\"],\"requires\":[\"a/b>=3\"],\"conflicts\":[\"tag:x\"],\"tags\":[\"t\"],"                   \
-        "\"summary\":\"sum \\\"m\\\" \xc3\xa4/\",\"severity\":\"high\",\"build_id\":\"ab\",\"srcversion\":\"CD\",\"digest\":\"ef\","  \
+#define PATCH_TEXT                                                                                          \
+        "{\"name\":\"p\",\"kernel\":\"6.1\",\"vendor\":\"v\",\"stream\":\"s\",\"level\":7,\"cumulative\":"  \
+        "true,\"kind\":\"plain\","                                                                          \
+        "\"states\":[{\"id\":18446744073709551615,\"version\":4294967295,\"flags\":[\"block-disable\","     \
+        "\"shadow\",\"takeover\"],"                                                                         \
+        "\"name\":\"n\"},{\"id\":2,\"version\":0,\"flags\":[]}],\"functions\":[{\"object\":\"nfs\","        \
+        "\"function\":\"f\",\"sympos\":2}],"                                                                \
+        "\"fixes\":[\"CVE-1\",\"CVE-2\"],\"requires\":[\"a/"                                                \
+        "b>=3\"],\"conflicts\":[\"tag:x\"],\"tags\":[\"t\"],"                                               \
+        "\"summary\":\"sum \\\"m\\\" "                                                                      \
+        "\xc3\xa4/\",\"severity\":\"high\",\"build_id\":\"ab\",\"srcversion\":\"CD\",\"digest\":\"ef\","    \
         "\"kernel_build_id\":\"01\"}"
 
 static void test_what_is_written_reads_back_as_the_same(void **arg) {
         check_round_trip(PATCH_TEXT, again_patch);
-        check_round_trip("{\"name\":\"f\",\"cumulative\":false,\"kind\":\"foreign\",\"functions\":[],\"fixes\":[],\"requires\":[],"
-                         "\"conflicts\":[]}", again_patch);
-        check_round_trip("{\"kernel\":\"k\",\"kernel_build_id\":\"ab\",\"generation\":9,\"transition\":null,\"patches\":[" PATCH_TEXT
-                         "],\"loaded\":[{\"name\":\"m\",\"build_id\":\"ab\",\"srcversion\":\"x\",\"forced\":true}]}", again_inventory);
-        check_round_trip("{\"kernel\":\"k\",\"generation\":0,\"transition\":\"p\",\"patches\":[]}", again_inventory);
-        check_round_trip("{\"verdict\":\"refuse\",\"request\":\"converge\",\"patch\":\"p\",\"intermediate\":\"q\",\"generation\":4,"
-                         "\"violations\":[{\"rule\":\"no-path\",\"mode\":\"enforce\",\"message\":\"m\",\"remedy\":\"r\"},"
-                         "{\"rule\":\"busy\",\"mode\":\"warn\",\"state\":0,\"state_name\":\"n\",\"patch\":\"p\",\"function\":\"v:f\","
+        check_round_trip("{\"name\":\"f\",\"cumulative\":false,\"kind\":\"foreign\",\"functions\":[],"
+                         "\"fixes\":[],\"requires\":[],"
+                         "\"conflicts\":[]}",
+                         again_patch);
+        check_round_trip("{\"kernel\":\"k\",\"kernel_build_id\":\"ab\",\"generation\":9,\"transition\":null,"
+                         "\"patches\":[" PATCH_TEXT "],\"loaded\":[{\"name\":\"m\",\"build_id\":\"ab\","
+                                                    "\"srcversion\":\"x\",\"forced\":true}]}",
+                         again_inventory);
+        check_round_trip("{\"kernel\":\"k\",\"generation\":0,\"transition\":\"p\",\"patches\":[]}",
+                         again_inventory);
+        check_round_trip("{\"verdict\":\"refuse\",\"request\":\"converge\",\"patch\":\"p\",\"intermediate\":"
+                         "\"q\",\"generation\":4,"
+                         "\"violations\":[{\"rule\":\"no-path\",\"mode\":\"enforce\",\"message\":\"m\","
+                         "\"remedy\":\"r\"},"
+                         "{\"rule\":\"busy\",\"mode\":\"warn\",\"state\":0,\"state_name\":\"n\",\"patch\":"
+                         "\"p\",\"function\":\"v:f\","
                          "\"have\":\"h\",\"want\":\"w\",\"message\":\"m\",\"remedy\":\"r\"}],"
-                         "\"states\":[{\"id\":1,\"name\":\"n\",\"fate\":\"introduce\",\"from\":null,\"to\":0,\"to_patch\":\"p\"},"
+                         "\"states\":[{\"id\":1,\"name\":\"n\",\"fate\":\"introduce\",\"from\":null,\"to\":"
+                         "0,\"to_patch\":\"p\"},"
                          "{\"id\":2,\"fate\":\"remove\",\"from\":3,\"to\":null,\"from_patch\":\"q\"}],"
-                         "\"callbacks\":[{\"patch\":\"p\",\"state\":1,\"callback\":\"pre_patch\",\"when\":\"before\"},"
+                         "\"callbacks\":[{\"patch\":\"p\",\"state\":1,\"callback\":\"pre_patch\",\"when\":"
+                         "\"before\"},"
                          "{\"patch\":\"p\",\"state\":1,\"callback\":\"post_takeover\",\"when\":\"after\"}],"
-                         "\"functions\":[{\"object\":\"vmlinux\",\"function\":\"f\",\"sympos\":0,\"change\":\"changed-hands\","
-                         "\"from_patch\":\"a\",\"to_patch\":\"b\"}],\"fixes\":[{\"fix\":\"CVE-1\",\"change\":\"lost\"}],"
-                         "\"steps\":[{\"step\":\"load\",\"patch\":\"p\"},{\"step\":\"commit\"}],\"reversible\":false}", again_plan);
+                         "\"functions\":[{\"object\":\"vmlinux\",\"function\":\"f\",\"sympos\":0,\"change\":"
+                         "\"changed-hands\","
+                         "\"from_patch\":\"a\",\"to_patch\":\"b\"}],\"fixes\":[{\"fix\":\"CVE-1\","
+                         "\"change\":\"lost\"}],"
+                         "\"steps\":[{\"step\":\"load\",\"patch\":\"p\"},{\"step\":\"commit\"}],"
+                         "\"reversible\":false}",
+                         again_plan);
 }
 
 static void test_a_policy_file_starts_from_its_profile_and_says_what_is_different(void **arg) {
-        static const char text[] = "{\"rules\":{\"busy\":\"off\"},\"profile\":\"level-only\",\"compatible_vendors\":[[\"a\",\"b\"]]}";
+        static const char text[] = "{\"rules\":{\"busy\":\"off\"},\"profile\":\"level-only\",\"compatible_"
+                                   "vendors\":[[\"a\",\"b\"]]}";
         _cleanup_policy_free_ Policy *p = NULL, *again = NULL;
         _cleanup_free_ char *line = NULL;
         struct json_object *obj;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What must hold for every input, on random ones. The number of rounds is KLPD_PROPERTY_RUNS (default 20000; the nightly
- * setting is 1000000), the seed KLPD_PROPERTY_SEED (default: fixed); a failure prints the seed of its round, with which
- * that round alone is run again.
+ * What must hold for every input, on random ones. The number of rounds is KLPD_PROPERTY_RUNS (default 20000;
+ * the nightly setting is 1000000), the seed KLPD_PROPERTY_SEED (default: fixed); a failure prints the seed
+ * of its round, with which that round alone is run again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,11 +19,12 @@ static uint64_t base_seed = UINT64_C(0x9e3779b97f4a7c15);
 static unsigned long n_rounds = 20000;
 static uint64_t round_seed;
 
-#define must(condition)                                                                                        \
-        do {                                                                                                   \
-                if (!(condition))                                                                              \
-                        fail_msg("%s:%d: %s; run again with KLPD_PROPERTY_RUNS=1 KLPD_PROPERTY_SEED=%" PRIu64, \
-                                 __FILE__, __LINE__, #condition, round_seed);                                  \
+#define must(condition)                                                                                     \
+        do {                                                                                                \
+                if (!(condition))                                                                           \
+                        fail_msg("%s:%d: %s; run again with KLPD_PROPERTY_RUNS=1 "                          \
+                                 "KLPD_PROPERTY_SEED=%" PRIu64,                                             \
+                                 __FILE__, __LINE__, #condition, round_seed);                               \
         } while (0)
 
 /* The first round's seed is the one given, so that it can be repeated alone. */
@@ -221,10 +222,10 @@ static void each_step_is_allowed(World *w, Plan *plan, Random *r) {
                 one.candidate = way[i];
                 one.patch = NULL;
                 one.has_level = false;
-                one.kind = inventory_level(now, way[i]->vendor, way[i]->stream, &level) && way[i]->level > 0 &&
-                                way[i]->level < level
-                        ? REQUEST_DOWNGRADE
-                        : REQUEST_APPLY;
+                one.kind = inventory_level(now, way[i]->vendor, way[i]->stream, &level) &&
+                                                           way[i]->level > 0 && way[i]->level < level
+                                           ? REQUEST_DOWNGRADE
+                                           : REQUEST_APPLY;
                 input.request = &one;
                 input.inventory = now;
                 must(plan_build(&input, &step, NULL) == 0);
@@ -234,7 +235,8 @@ static void each_step_is_allowed(World *w, Plan *plan, Random *r) {
                 stack = TAKE_PTR(next);
         }
         if (plan->intermediate)
-                must(w->request.intermediates && strv_contains(w->request.intermediates, plan->intermediate->name));
+                must(w->request.intermediates &&
+                     strv_contains(w->request.intermediates, plan->intermediate->name));
 }
 
 static void test_converge_never_proposes_a_step_that_would_be_refused(void **arg) {
@@ -305,7 +307,8 @@ static void fates_balance(World *w, Plan *plan, Random *r) {
                 /* what begins before the transition ends after it */
                 for (size_t i = 0; i < plan->n_callbacks; i++)
                         if (plan->callbacks[i].state == id) {
-                                bool before = streq(plan_callback_when(plan->callbacks[i].callback), "before");
+                                bool before = streq(plan_callback_when(plan->callbacks[i].callback),
+                                                    "before");
 
                                 begun += before;
                                 ended += !before;
@@ -361,9 +364,9 @@ static void test_a_walk_introduces_and_removes_each_state_in_turn(void **arg) {
 /* --- the kernel --- */
 
 /*
- * kernel/livepatch/state.c, as it would be asked for a plain candidate: every state of every enabled patch must be in a
- * cumulative candidate, and wherever it is, not with a lower version. A managed patch that holds a live state has a
- * guard state beside its own (DESIGN.md), which no plain candidate has.
+ * kernel/livepatch/state.c, as it would be asked for a plain candidate: every state of every enabled patch
+ * must be in a cumulative candidate, and wherever it is, not with a lower version. A managed patch that
+ * holds a live state has a guard state beside its own (DESIGN.md), which no plain candidate has.
  */
 static bool kernel_says_compatible(const Inventory *i, const Patch *candidate) {
         for (size_t n = 0; n < i->n_patches; n++) {
@@ -462,7 +465,8 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_the_plan_never_says_yes_where_the_kernel_says_no),
                 cmocka_unit_test(test_every_violation_is_complete_in_order_and_readable),
         };
-        const char *runs = argc > 1 ? argv[1] : getenv("KLPD_PROPERTY_RUNS"), *seed = getenv("KLPD_PROPERTY_SEED");
+        const char *runs = argc > 1 ? argv[1] : getenv("KLPD_PROPERTY_RUNS"),
+                   *seed = getenv("KLPD_PROPERTY_SEED");
 
         if (runs)
                 n_rounds = strtoul(runs, NULL, 10);
