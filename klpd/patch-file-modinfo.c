@@ -112,6 +112,8 @@ static int take_klp(Modinfo *m, const char *key, const char *value) {
 }
 
 static int take(Modinfo *m, const char *key, const char *value) {
+        if (streq(key, "srcversion") && !utf8_is_valid(value))
+                return policy_error_set(m->error, -EBADMSG, ".modinfo: srcversion is not readable text (UTF-8)");
         if (streq(key, "name"))
                 return once(m, key, &m->name, value);
         if (streq(key, "vermagic"))
@@ -274,17 +276,22 @@ static int set_level(Modinfo *m, Patch *patch) {
 
 /* "6.1.0-47-amd64 SMP preempt mod_unload modversions " */
 static int set_kernel(Modinfo *m, Patch *patch) {
+        char release[65];
         size_t n;
+        int r;
 
         if (!m->vermagic)
                 return policy_error_set(m->error, -EBADMSG, "'%s' has no vermagic: it isn't a finished module", m->name);
         n = strcspn(m->vermagic, " ");
-        if (n == 0 || n > 64)
+        if (n == 0 || n >= sizeof(release) || !utf8_is_valid(m->vermagic))
                 return policy_error_set(m->error, -EBADMSG, "the vermagic of '%s' names no kernel release", m->name);
+        memcpy(release, m->vermagic, n);
+        release[n] = 0;
 
-        patch->kernel = strndup(m->vermagic, n);
-        m->file->vermagic = strdup(m->vermagic);
-        return patch->kernel && m->file->vermagic ? 0 : policy_error_set(m->error, -ENOMEM, "%s", strerror(ENOMEM));
+        r = set_text(m, "vermagic", &m->file->vermagic, m->vermagic);
+        if (r < 0)
+                return r;
+        return set_text(m, "vermagic", &patch->kernel, release);
 }
 
 static int set_depends(Modinfo *m) {
