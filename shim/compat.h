@@ -51,6 +51,31 @@ static inline struct list_head *klp_shim_core_head(struct klp_patch *tail)
 #define klp_shim_for_each_core_patch(pos, head) \
 	list_for_each_entry(pos, head, list)
 
+/*
+ * Has the module relocations for other modules?  The core writes them when the
+ * patch is enabled and doesn't clear them on every kernel, so they can be
+ * written only once in the life of the module.
+ */
+static inline bool klp_shim_has_module_relocs(const struct module *mod)
+{
+	static const char prefix[] = ".klp.rela.", vmlinux[] = ".klp.rela.vmlinux.";
+	const struct klp_modinfo *info = mod->klp_info;
+	unsigned int i;
+
+	if (!info)
+		return false;
+	for (i = 1; i < info->hdr.e_shnum; i++) {
+		const char *name = info->secstrings + info->sechdrs[i].sh_name;
+
+		if (!(info->sechdrs[i].sh_flags & SHF_RELA_LIVEPATCH))
+			continue;
+		if (!strncmp(name, prefix, sizeof(prefix) - 1) &&
+		    strncmp(name, vmlinux, sizeof(vmlinux) - 1))
+			return true;
+	}
+	return false;
+}
+
 /* Written by the core under its lock, read without by others. */
 static inline bool klp_shim_core_enabled(const struct klp_patch *patch)
 {

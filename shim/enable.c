@@ -36,6 +36,10 @@ static int check_enable(struct klp_shim_reg *reg, u64 generation, const char **r
 		*ret_reason = "the last use of the patch is not over yet";
 		return -EAGAIN;
 	}
+	if (reg->used && klp_shim_has_module_relocs(reg->mod)) {
+		*ret_reason = "the patch has relocations for a module, it must be loaded anew";
+		return -EPERM;
+	}
 	if (klp_shim_enabling || klp_shim_op.active) {
 		*ret_reason = "a transition is under way";
 		return -EBUSY;

@@ -219,39 +219,24 @@ static u32 gather(const struct klp_diff_patch *patch, u32 index, struct klp_diff
 	return patch->n_states;
 }
 
-/*
- * Classes one after the other, each in the order that it had.  With one patch
- * on either side and ids that ascend in their tables this is the whole order.
- */
-static void order_by_class(struct klp_diff_entry *entries, struct klp_diff_entry *scratch, u32 n)
-{
-	u32 end[3] = { 0, 0, 0 };
-	u32 i;
-
-	for (i = 0; i < n; i++)
-		end[entry_class(&entries[i])]++;
-	end[2] = end[0] + end[1];
-	end[1] = end[0];
-	end[0] = 0;
-	for (i = 0; i < n; i++)
-		scratch[end[entry_class(&entries[i])]++] = entries[i];
-	for (i = 0; i < n; i++)
-		entries[i] = scratch[i];
-}
-
 u32 klp_diff_fates(const struct klp_diff_change *change,
 		   struct klp_diff_entry *entries, struct klp_diff_entry *scratch)
 {
 	struct klp_diff_entry entry;
-	u32 i, n = 0, n_fates = 0;
+	u32 i, n = 0, n_fates = 0, n_removed = 0, n_kept = 0, max;
 
 	for (i = 0; i < change->n_stack; i++)
 		n += gather(&change->stack[i], i, entries + n);
 	if (has_new_patch(change))
 		n += gather(change->new_patch, change->n_stack, entries + n);
 	merge_sort(entries, scratch, n, id_in_order);
+	max = n;
 
-	/* One group at a time; what is written never overtakes what is read. */
+	/*
+	 * One group at a time.  Class 0 is written in place, which never
+	 * overtakes what is read; the others wait in scratch, class 1 at its
+	 * beginning, class 2 backwards from its end.
+	 */
 	for (i = 0; i < n;) {
 		entry.id = entries[i].id;
 		entry.from_patch = KLP_DIFF_NONE;
@@ -271,10 +256,27 @@ u32 klp_diff_fates(const struct klp_diff_change *change,
 			}
 		}
 		decide(change, &entry);
-		entries[n_fates++] = entry;
+		switch (entry_class(&entry)) {
+		case 0:
+			entries[n_fates++] = entry;
+			break;
+		case 1:
+			scratch[n_removed++] = entry;
+			break;
+		default:
+			scratch[max - ++n_kept] = entry;
+			break;
+		}
 	}
 
-	order_by_class(entries, scratch, n_fates);
+	/*
+	 * Classes one after the other, each by id.  With one patch on either
+	 * side and ids that ascend in their tables this is the whole order.
+	 */
+	for (i = 0; i < n_removed; i++)
+		entries[n_fates++] = scratch[i];
+	for (i = 1; i <= n_kept; i++)
+		entries[n_fates++] = scratch[max - i];
 	merge_sort(entries, scratch, n_fates, visit_in_order);
 	return n_fates;
 }

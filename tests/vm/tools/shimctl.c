@@ -9,6 +9,7 @@
  *   events [--until ENDED|COUNT] [--timeout SECONDS] [--ready FILE]
  *                                 one line per event, until that event has come; FILE is made when listening
  *   join                          joins the group and leaves; the exit status says whether that was allowed
+ *   time enable NAME | time states   the same, silent, and prints how many nanoseconds it took
  *   raw CMD HEX                   sends the payload (attributes in hex) with command number CMD
  *   fuzz SEED COUNT               sends COUNT malformed and random messages; prints how many got which errno
  *
@@ -337,6 +338,33 @@ static int do_events(char **argv) {
         }
 }
 
+/* ---- Measurements ---- */
+
+static int do_time(const char *what, const char *name) {
+        struct timespec start, end;
+        static Message m;
+        int r;
+
+        r = do_info(true);
+        if (r != 0)
+                return r;
+        if (strcmp(what, "enable") == 0 && name) {
+                message_init(&m, family_id, NLM_F_ACK, KLP_SHIM_CMD_ENABLE);
+                message_attr(&m, KLP_SHIM_A_NAME, name, strlen(name) + 1);
+                message_attr(&m, KLP_SHIM_A_GENERATION, &generation, sizeof(generation));
+        } else if (strcmp(what, "states") == 0)
+                message_init(&m, family_id, NLM_F_DUMP, KLP_SHIM_CMD_STATE_GET);
+        else
+                die(125, "usage: time enable NAME | time states");
+
+        clock_gettime(CLOCK_MONOTONIC, &start);
+        r = request(&m, NULL);
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        if (r == 0)
+                printf("%lld\n", (long long) (end.tv_sec - start.tv_sec) * 1000000000LL + end.tv_nsec - start.tv_nsec);
+        return r;
+}
+
 /* ---- Raw and random messages ---- */
 
 static int do_raw(const char *cmd, const char *hex) {
@@ -499,12 +527,15 @@ int main(int argc, char *argv[]) {
                 r = join_group();
                 if (r != 0)
                         fprintf(stderr, "%s\n", strerror(r));
-        } else if (strcmp(verb, "raw") == 0 && (argc == 3 || argc == 4))
+        } else if (strcmp(verb, "time") == 0 && (argc == 3 || argc == 4))
+                r = do_time(argv[2], argv[3]);
+        else if (strcmp(verb, "raw") == 0 && (argc == 3 || argc == 4))
                 r = do_raw(argv[2], argv[3]);
         else if (strcmp(verb, "fuzz") == 0 && argc == 4)
                 r = do_fuzz(argv[2], argv[3]);
         else
                 die(125, "usage: shimctl info|generation|patches|states|tasks|enable NAME [GENERATION]|"
-                         "events [--until E] [--timeout S] [--ready FILE] [--all]|join|raw CMD HEX|fuzz SEED COUNT");
+                         "events [--until E] [--timeout S] [--ready FILE] [--all]|join|time enable NAME|time states|"
+                         "raw CMD HEX|fuzz SEED COUNT");
         return r;
 }
