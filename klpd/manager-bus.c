@@ -479,6 +479,7 @@ static void on_cancel_authorized(sd_bus_message *message, uid_t uid, int r, cons
 }
 
 int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_error *error) {
+        bool interactive = sd_bus_message_get_allow_interactive_authorization(message) > 0;
         const char *actions[JOB_ACTIONS_MAX + 1];
         const JobSpec *spec;
         CancelAsk *ask;
@@ -493,7 +494,7 @@ int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_erro
         if (!ask)
                 return -ENOMEM;
         *ask = (CancelAsk) { .manager = m, .id = id };
-        r = authorize(m->authorizer, message, actions, spec->patch, true, on_cancel_authorized, ask, free);
+        r = authorize(m->authorizer, message, actions, spec->patch, interactive, on_cancel_authorized, ask, free);
         if (r < 0) {
                 free(ask);
                 return r == -EUSERS ? sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,

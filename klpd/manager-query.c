@@ -382,10 +382,11 @@ static void on_stacks_authorized(sd_bus_message *message, uid_t uid, int r, cons
 
 int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error) {
         static const char *const actions[] = { ACTION_INSPECT_STACKS, NULL };
+        bool interactive = sd_bus_message_get_allow_interactive_authorization(message) > 0;
         int r;
 
         if (!with_stacks)
                 return query_blocking(m, false, message, error);
-        r = authorize(m->authorizer, message, actions, NULL, true, on_stacks_authorized, m, NULL);
+        r = authorize(m->authorizer, message, actions, NULL, interactive, on_stacks_authorized, m, NULL);
         return r < 0 ? query_limit(r, error) : 1;
 }
