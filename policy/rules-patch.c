@@ -91,9 +91,13 @@ static void check_state_flags(Evaluation *e) {
 
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
-                const PatchState *from = entry_from(e, entry), *to = entry_to(e, entry);
+                const PatchState *from, *to;
 
                 if (entry->fate != KLP_DIFF_KEEP || entry->to_patch != e->n_stack)
+                        continue;
+                from = entry_from(e, entry);
+                to = entry_to(e, entry);
+                if (!((from->flags ^ to->flags) & mask))
                         continue;
                 for (uint32_t bit = 1; bit <= PATCH_STATE_FLAGS_ALL; bit <<= 1) {
                         const char *flag = patch_state_flag_to_string(bit);

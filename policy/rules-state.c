@@ -28,9 +28,14 @@ static void report_lower(Evaluation *e, const Patch *holder, const PatchState *f
 static void check_versions_of_holders(Evaluation *e) {
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
-                const PatchState *from = entry_from(e, entry), *to = entry_to(e, entry);
+                const PatchState *from, *to;
 
-                if (from && to && entry->to_patch == e->n_stack && to->version < from->version)
+                /* no other fate gets a lower version */
+                if (entry->fate != KLP_DIFF_EXCHANGE || entry->to_patch != e->n_stack)
+                        continue;
+                from = entry_from(e, entry);
+                to = entry_to(e, entry);
+                if (to->version < from->version)
                         report_lower(e, entry_patch(e, entry->from_patch), from, to);
         }
 }
@@ -90,11 +95,12 @@ void check_cumulative_states(Evaluation *e) {
                 return;
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
-                const PatchState *from = entry_from(e, entry);
+                const PatchState *from;
                 Violation *v;
 
                 if (entry->fate != KLP_DIFF_REMOVE)
                         continue;
+                from = entry_from(e, entry);
                 v = violate(e, e->change.patch);
                 violation_set_state(v, from);
                 v->have = TEXT(e, "no such state in %s", e->change.patch->name);
@@ -123,14 +129,17 @@ static const char *fate_text(Evaluation *e, const struct klp_diff_entry *entry) 
 void check_block_disable(Evaluation *e) {
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
-                const PatchState *from = entry_from(e, entry), *to = entry_to(e, entry);
-                const Patch *holder = entry_patch(e, entry->from_patch);
+                const PatchState *from, *to;
+                const Patch *holder;
                 bool blocked, plain;
                 Violation *v;
 
                 if (entry->fate != KLP_DIFF_REMOVE && entry->fate != KLP_DIFF_EXCHANGE)
                         continue; /* what is kept or taken over doesn't get a lower version */
 
+                from = entry_from(e, entry);
+                to = entry_to(e, entry);
+                holder = entry_patch(e, entry->from_patch);
                 blocked = from->flags & PATCH_STATE_BLOCK_DISABLE;
                 plain = change_replaces(e) && holder->kind == PATCH_PLAIN;
                 if (!blocked && !plain)
@@ -174,12 +183,14 @@ void check_block_disable(Evaluation *e) {
 void check_unsafe_exchange(Evaluation *e) {
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
-                const PatchState *from = entry_from(e, entry), *to = entry_to(e, entry);
+                const PatchState *from, *to;
                 const char *why, *remedy;
                 Violation *v;
 
                 if (!entry->unsafe)
                         continue;
+                from = entry_from(e, entry);
+                to = entry_to(e, entry);
                 switch (e->diff.op) {
                 case KLP_DIFF_ENABLE:
                         why = "a patch that isn't cumulative can't exchange a state";
