@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See audit.h. A record is an array of iovecs of "NAME=value", bounded in number and size; the order is that of adding. */
+/* See audit.h. A record is an array of iovecs of "NAME=value", bounded in number and size; the order is
+ * that of adding. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <systemd/sd-journal.h>
@@ -70,7 +71,8 @@ void audit_field(AuditRecord *r, const char *name, const char *value) {
                 return;
         n = strlen(name);
         size = n + 1 + strlen(value);
-        if (r->n_fields >= FIELDS_MAX - 3 || size > FIELD_BYTES_MAX) { /* room is kept for what audit_send() adds */
+        if (r->n_fields >= FIELDS_MAX - 3 ||
+            size > FIELD_BYTES_MAX) { /* room is kept for what audit_send() adds */
                 r->n_lost++;
                 return;
         }
@@ -111,7 +113,8 @@ void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...)
                 fields = r->fields;
                 n_fields = r->n_fields;
                 if (r->n_lost > 0)
-                        log_warning("%zu fields of a journal record were too long or too many and are missing from it",
+                        log_warning("%zu fields of a journal record were too long or too many and are "
+                                    "missing from it",
                                     r->n_lost);
         }
         fields[n_fields++] = (struct iovec) { .iov_base = message, .iov_len = strlen(message) };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The record of what happened to patches: one journal entry per transition edge, with the MESSAGE_IDs and fields of
- * message-ids.h (SEMANTICS.md 5.6). A record is begun, gets its fields, and is sent; for want of memory it loses fields,
- * never the whole record. Where it goes is the Audit's affair: the journal, or in tests a function that keeps it.
+ * The record of what happened to patches: one journal entry per transition edge, with the MESSAGE_IDs and
+ * fields of message-ids.h (SEMANTICS.md 5.6). A record is begun, gets its fields, and is sent; for want of
+ * memory it loses fields, never the whole record. Where it goes is the Audit's affair: the journal, or in
+ * tests a function that keeps it.
  */
 #pragma once
 
@@ -22,8 +23,8 @@ int audit_new(AuditSend send, void *userdata, Audit **ret);
 Audit *audit_free(Audit *a); /* NULL is fine */
 DEFINE_CLEANUP(Audit *, audit_free);
 
-/* message_id is one of KLPD_MESSAGE_*, edge the value of KLPD_EDGE that belongs to it. NULL for want of memory, which the other
- * functions take. */
+/* message_id is one of KLPD_MESSAGE_*, edge the value of KLPD_EDGE that belongs to it. NULL for want of
+ * memory, which the other functions take. */
 AuditRecord *audit_begin(const char *message_id, const char *edge);
 AuditRecord *audit_record_free(AuditRecord *r);
 DEFINE_CLEANUP(AuditRecord *, audit_record_free);

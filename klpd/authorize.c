@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See authorize.h. A question is a list of asynchronous calls made one after the other: first to the bus driver, for the
- * caller's user id, then to polkit, once for each action. The authorizer owns the open questions; a question owns
- * its message reference, its slot and its userdata.
+ * See authorize.h. A question is a list of asynchronous calls made one after the other: first to the bus
+ * driver, for the caller's user id, then to polkit, once for each action. The authorizer owns the open
+ * questions; a question owns its message reference, its slot and its userdata.
  */
 #include <stdio.h>
 
@@ -86,8 +86,8 @@ static int question_deny(Question *q, const char *name, const char *reason, cons
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         (void) sd_bus_error_setf(&error, name, "Not authorized for %s%s%s%s%s",
-                                 q->at < q->n_actions ? q->actions[q->at] : "this request", reason ? ": " : "",
-                                 reason ?: "", detail ? ": " : "", detail ?: "");
+                                 q->at < q->n_actions ? q->actions[q->at] : "this request",
+                                 reason ? ": " : "", reason ?: "", detail ? ": " : "", detail ?: "");
         (void) question_answer(q, -EACCES, &error);
         sd_bus_error_free(&error);
         return 1;
@@ -129,7 +129,8 @@ static int question_call_polkit(Question *q) {
         sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(sd_bus_message_get_bus(q->message), &m, "org.freedesktop.PolicyKit1",
+        r = sd_bus_message_new_method_call(sd_bus_message_get_bus(q->message), &m,
+                                           "org.freedesktop.PolicyKit1",
                                            "/org/freedesktop/PolicyKit1/Authority",
                                            "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization");
         if (r >= 0)
@@ -144,12 +145,14 @@ static int question_call_polkit(Question *q) {
         if (r >= 0)
                 r = sd_bus_message_append(m, "us", (uint32_t) q->interactive, "");
         if (r >= 0)
-                r = sd_bus_call_async(sd_bus_message_get_bus(q->message), &q->slot, m, on_polkit, q, POLKIT_TIMEOUT_USEC);
+                r = sd_bus_call_async(sd_bus_message_get_bus(q->message), &q->slot, m, on_polkit, q,
+                                      POLKIT_TIMEOUT_USEC);
         sd_bus_message_unref(m);
         return r;
 }
 
-/* Asks for the next action, or answers if there is none left. Always consumes q or leaves a call under way. */
+/* Asks for the next action, or answers if there is none left. Always consumes q or leaves a call under
+ * way. */
 static int question_ask(Question *q) {
         int r;
 
@@ -172,8 +175,9 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *unused) 
         return question_ask(q);
 }
 
-int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch, bool interactive,
-              AuthorizeCallback callback, void *userdata, void (*destroy)(void *userdata)) {
+int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch,
+              bool interactive, AuthorizeCallback callback, void *userdata,
+              void (*destroy)(void *userdata)) {
         _cleanup_(question_freep) Question *q = NULL;
         const char *sender = sd_bus_message_get_sender(message);
         int r;
@@ -201,8 +205,9 @@ int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions
         q->callback = callback;
         q->message = sd_bus_message_ref(message);
 
-        r = sd_bus_call_method_async(sd_bus_message_get_bus(message), &q->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                     "org.freedesktop.DBus", "GetConnectionUnixUser", on_user, q, "s", sender);
+        r = sd_bus_call_method_async(sd_bus_message_get_bus(message), &q->slot, "org.freedesktop.DBus",
+                                     "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                     "GetConnectionUnixUser", on_user, q, "s", sender);
         if (r < 0)
                 return r;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who may: the one file that knows polkit. Subject is the caller's bus name (never a pid, which can be reused). The super
- * user needs no asking; without polkit everyone else is denied. Each override is an action of its own, all of them must
- * be granted, and no answer is kept. Nothing waits: the caller of authorize() gets a callback later.
+ * Who may: the one file that knows polkit. Subject is the caller's bus name (never a pid, which can be
+ * reused). The super user needs no asking; without polkit everyone else is denied. Each override is an
+ * action of its own, all of them must be granted, and no answer is kept. Nothing waits: the caller of
+ * authorize() gets a callback later.
  */
 #pragma once
 
@@ -26,10 +27,11 @@
 typedef struct Authorizer Authorizer;
 
 /*
- * r == 0: granted, uid says who asked. r < 0: denied or failed, and error is set as it shall be sent. message is the
- * call that asked. Whoever gives a negative answer replies to the message himself.
+ * r == 0: granted, uid says who asked. r < 0: denied or failed, and error is set as it shall be sent.
+ * message is the call that asked. Whoever gives a negative answer replies to the message himself.
  */
-typedef void (*AuthorizeCallback)(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *error, void *userdata);
+typedef void (*AuthorizeCallback)(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *error,
+                                  void *userdata);
 
 int authorizer_new(Authorizer **ret);
 Authorizer *authorizer_free(Authorizer *a); /* NULL is fine */
@@ -37,10 +39,10 @@ void authorizer_clear(Authorizer *a);       /* drops what is pending without cal
 DEFINE_CLEANUP(Authorizer *, authorizer_free);
 
 /*
- * Finds out who sent message and whether he may do all of actions (static strings; NULL ends the list; an empty list
- * only finds out who it is). The callback is called exactly once, always later, unless this returns a negative errno;
- * then userdata is still the caller's. After it was called, userdata is destroyed with destroy, as it is when the
- * authorizer goes.
+ * Finds out who sent message and whether he may do all of actions (static strings; NULL ends the list; an
+ * empty list only finds out who it is). The callback is called exactly once, always later, unless this
+ * returns a negative errno; then userdata is still the caller's. After it was called, userdata is destroyed
+ * with destroy, as it is when the authorizer goes.
  */
-int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch, bool interactive,
-              AuthorizeCallback callback, void *userdata, void (*destroy)(void *userdata));
+int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch,
+              bool interactive, AuthorizeCallback callback, void *userdata, void (*destroy)(void *userdata));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See collector.h. One list, one timer set to the earliest of its times, one removal at a time; idle means asleep. */
+/* See collector.h. One list, one timer set to the earliest of its times, one removal at a time; idle
+ * means asleep. */
 #include <syslog.h>
 
 #include "klpd/collector.h"
@@ -99,21 +100,22 @@ static void on_removed(int r, const char *text, void *userdata) {
         }
         item = collector_find(c, removal->name);
         if (r >= 0) {
-                audit_send(c->world->audit,
-                           ({
+                audit_send(c->world->audit, ({
                                    AuditRecord *record = audit_begin(KLPD_MESSAGE_UNLOADED, "unloaded");
                                    audit_field(record, "KLPD_PATCH", removal->name);
                                    record;
                            }),
-                           LOG_INFO, "Removed livepatch module '%s', which was no longer used", removal->name);
+                           LOG_INFO, "Removed livepatch module '%s', which was no longer used",
+                           removal->name);
                 c->handlers.removed(removal->name, c->handlers.userdata);
         }
         if (item && (r >= 0 || r == -ENOENT))
                 collector_remove_item(c, removal->name);
         else if (item) {
                 if (!item->told)
-                        log_warning("Module '%s' is no longer used, but can't be removed: %s. Trying again later", item->name,
-                                    *text ? text : strerror(-r));
+                        log_warning("Module '%s' is no longer used, but can't be removed: %s. Trying again "
+                                    "later",
+                                    item->name, *text ? text : strerror(-r));
                 item->told = true;
                 item_postpone(item, now_usec(CLOCK_MONOTONIC));
         }
@@ -153,7 +155,8 @@ static void collector_visit(Collector *c, Item *item, uint64_t now) {
                 item_postpone(item, now);
                 return;
         }
-        if (!kernel.module || kernel.enabled || kernel.transition || (kernel.registered && (kernel.flags & used))) {
+        if (!kernel.module || kernel.enabled || kernel.transition ||
+            (kernel.registered && (kernel.flags & used))) {
                 collector_remove_item(c, item->name);
                 return;
         }
@@ -164,8 +167,8 @@ static void collector_visit(Collector *c, Item *item, uint64_t now) {
                 collector_remove_item(c, item->name);
                 return;
         }
-        if (kernel.listed || kernel.refcount != 0 || (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_RETIRING)) ||
-            collector_unload(c, item) < 0)
+        if (kernel.listed || kernel.refcount != 0 ||
+            (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_RETIRING)) || collector_unload(c, item) < 0)
                 item_postpone(item, now);
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Removes modules that are no longer used, late (SEMANTICS.md 5.4): when the grace period is over, nothing of the patch is in
- * sysfs, its transition is over and its reference count is 0. An exiting task may still run the code of a patch
- * that was replaced long after the transition (KERNEL-FACTS.md). Who is used again meanwhile is forgotten; who is still
- * referenced is looked at again later, and that is said once.
+ * Removes modules that are no longer used, late (SEMANTICS.md 5.4): when the grace period is over, nothing
+ * of the patch is in sysfs, its transition is over and its reference count is 0. An exiting task may still
+ * run the code of a patch that was replaced long after the transition (KERNEL-FACTS.md). Who is used again
+ * meanwhile is forgotten; who is still referenced is looked at again later, and that is said once.
  */
 #pragma once
 

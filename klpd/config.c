@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See config.h. A small, bounded reader of systemd's ini dialect: sections, Key=Value, comments with # or ;, no
- * continuation lines. The one section is [Manager]; the keys are one table. The root directory comes in as an argument,
- * so that tests read a tree of their own.
+ * See config.h. A small, bounded reader of systemd's ini dialect: sections, Key=Value, comments with # or ;,
+ * no continuation lines. The one section is [Manager]; the keys are one table. The root directory comes in
+ * as an argument, so that tests read a tree of their own.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -40,7 +40,8 @@ void config_init(Config *config) {
         };
 }
 
-static _printf_(4, 5) void reader_report(Reader *reader, const char *path, unsigned line, const char *format, ...) {
+static _printf_(4, 5) void reader_report(Reader *reader, const char *path, unsigned line, const char *format,
+                                         ...) {
         char what[512], text[1024];
         va_list ap;
 
@@ -127,7 +128,8 @@ static int parse_timespan(const char *value, void *field) {
 }
 
 static int parse_boolean(const char *value, void *field) {
-        static const char *const yes[] = { "1", "yes", "true", "on" }, *const no[] = { "0", "no", "false", "off" };
+        static const char *const yes[] = {"1", "yes", "true", "on"}, *const no[] = {"0", "no", "false",
+                                                                                    "off"};
 
         for (size_t i = 0; i < ELEMENTSOF(yes); i++) {
                 if (streq(value, yes[i])) {
@@ -170,7 +172,8 @@ static const struct {
         { "SettleAssistMaxCPUs", parse_cpus, offsetof(Config, settle_assist_cpus) },
 };
 
-static void reader_assign(Reader *reader, const char *path, unsigned line, const char *key, const char *value) {
+static void reader_assign(Reader *reader, const char *path, unsigned line, const char *key,
+                          const char *value) {
         for (size_t i = 0; i < ELEMENTSOF(config_keys); i++) {
                 int r;
 
@@ -287,7 +290,8 @@ static int dropin_compare(const void *a, const void *b) {
 }
 
 /* Appends the names of one directory's drop-ins; a missing directory is fine. */
-static int collect_dropins(Reader *reader, int root_fd, unsigned directory, Dropin *dropins, unsigned *n_dropins) {
+static int collect_dropins(Reader *reader, int root_fd, unsigned directory, Dropin *dropins,
+                           unsigned *n_dropins) {
         char path[64];
         struct dirent *de;
         DIR *d;
@@ -308,7 +312,8 @@ static int collect_dropins(Reader *reader, int root_fd, unsigned directory, Drop
                 if (n <= 5 || de->d_name[0] == '.' || !streq(de->d_name + n - 5, ".conf"))
                         continue;
                 if (*n_dropins >= DROPINS_MAX) {
-                        reader_report(reader, path, 0, "more than %u drop-ins, the rest is ignored", DROPINS_MAX);
+                        reader_report(reader, path, 0, "more than %u drop-ins, the rest is ignored",
+                                      DROPINS_MAX);
                         break;
                 }
                 (void) snprintf(dropins[*n_dropins].name, sizeof(dropins->name), "%s", de->d_name);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * See digest.h. The trailer of an appended signature is struct module_signature of the kernel's
- * include/linux/module_signature.h, followed by the marker; the signature stands before it, sig_len bytes, big-endian.
+ * include/linux/module_signature.h, followed by the marker; the signature stands before it, sig_len bytes,
+ * big-endian.
  */
 #include "klpd/digest.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd's errors on the bus (org.klpd1.xml), and the one struct in which a failure travels from where it is understood to
- * where it is told: the name for programs, one sentence for people. Owns its message.
+ * klpd's errors on the bus (org.klpd1.xml), and the one struct in which a failure travels from where it is
+ * understood to where it is told: the name for programs, one sentence for people. Owns its message.
  */
 #pragma once
 

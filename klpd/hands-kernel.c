@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The real hands (hands.h): the shim's client, the livepatch files of sysfs, klpd-helper, the sandboxed inspector.
- * Only plumbing: every call goes to one of those, or puts together what several of them say.
+ * The real hands (hands.h): the shim's client, the livepatch files of sysfs, klpd-helper, the sandboxed
+ * inspector. Only plumbing: every call goes to one of those, or puts together what several of them say.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,7 +83,8 @@ static void kernel_configure(Hands *hands, uint64_t deadline_usec, unsigned assi
         h->settle = (HelperSettle) { .assist = assist_cpus > 0, .max_cpus = assist_cpus };
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------------------- */
 
 static int read_snapshot_if_there(KernelHands *h, ShimSnapshot **ret) {
         int r;
@@ -128,8 +129,8 @@ static uint64_t directory_birth(const char *name, void *userdata) {
         char path[128];
         struct stat st;
 
-        /* kernfs numbers its inodes in the order of creation (a counter that is never set back), and the core makes this directory at
-         * each enabling. */
+        /* kernfs numbers its inodes in the order of creation (a counter that is never set back), and the
+         * core makes this directory at each enabling. */
         if (snprintf(path, sizeof(path), "sys/kernel/livepatch/%s", name) >= (int) sizeof(path) ||
             fstatat(h->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return 0;
@@ -282,7 +283,9 @@ static int read_tasks_from_proc(KernelHands *h, ShimTask **ret, size_t *ret_n) {
         if (!tasks)
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++) {
-                tasks[i] = (ShimTask) { .pid = blocking[i].pid, .tid = blocking[i].tid, .kthread = blocking[i].kthread };
+                tasks[i] = (ShimTask){.pid = blocking[i].pid,
+                                      .tid = blocking[i].tid,
+                                      .kthread = blocking[i].kthread};
                 memcpy(tasks[i].comm, blocking[i].comm, sizeof(tasks[i].comm));
         }
         *ret = tasks;
@@ -308,15 +311,18 @@ static int kernel_read_tasks(Hands *hands, ShimTask **ret, size_t *ret_n) {
         return read_tasks_from_proc(h, ret, ret_n);
 }
 
-/* ---- inspecting ----------------------------------------------------------------------------------------------- */
+/* ---- inspecting
+ * ----------------------------------------------------------------------------------------------- */
 
-static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result, void *userdata) {
+static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result,
+                         void *userdata) {
         HandsInspection *i = userdata;
 
         i->callback(error, text, result, i->userdata);
 }
 
-static int kernel_inspect(Hands *hands, int fd, HandsInspectCallback callback, void *userdata, HandsInspection **ret) {
+static int kernel_inspect(Hands *hands, int fd, HandsInspectCallback callback, void *userdata,
+                          HandsInspection **ret) {
         KernelHands *h = kernel_hands(hands);
         _cleanup_free_ HandsInspection *i = NULL;
         int r;
@@ -340,7 +346,8 @@ static HandsInspection *kernel_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
-/* ---- changing ------------------------------------------------------------------------------------------------- */
+/* ---- changing
+ * ------------------------------------------------------------------------------------------------- */
 
 typedef struct ShimLoad {
         KernelHands *hands;
@@ -377,7 +384,8 @@ static int kernel_load_shim(Hands *hands, HandsCallback callback, void *userdata
         return 0;
 }
 
-/* A change that is assisted: events stay in the kernel's queue until it has returned (shim_client_hold_events()). */
+/* A change that is assisted: events stay in the kernel's queue until it has returned
+ * (shim_client_hold_events()). */
 typedef struct Assisted {
         KernelHands *hands;
         HandsCallback callback;
@@ -421,15 +429,17 @@ static int kernel_load(Hands *hands, int module_fd, const char *name, bool assis
         int r;
 
         if (!assist)
-                return helper_client_load(h->helper, module_fd, name, NULL, NULL, h->deadline_usec, callback, userdata);
+                return helper_client_load(h->helper, module_fd, name, NULL, NULL, h->deadline_usec, callback,
+                                          userdata);
         r = assisted_new(h, callback, userdata, &a);
         if (r < 0)
                 return r;
-        return assisted_begin(a, helper_client_load(h->helper, module_fd, name, NULL, &h->settle, h->deadline_usec,
-                                                    on_assisted, a));
+        return assisted_begin(a, helper_client_load(h->helper, module_fd, name, NULL, &h->settle,
+                                                    h->deadline_usec, on_assisted, a));
 }
 
-static int kernel_enable(Hands *hands, const char *name, uint64_t generation, HandsCallback callback, void *userdata) {
+static int kernel_enable(Hands *hands, const char *name, uint64_t generation, HandsCallback callback,
+                         void *userdata) {
         KernelHands *h = kernel_hands(hands);
         Assisted *a;
         int r;
@@ -437,23 +447,24 @@ static int kernel_enable(Hands *hands, const char *name, uint64_t generation, Ha
         r = assisted_new(h, callback, userdata, &a);
         if (r < 0)
                 return r;
-        return assisted_begin(a, helper_client_enable(h->helper, name, generation, &h->settle, h->deadline_usec,
-                                                      on_assisted, a));
+        return assisted_begin(a, helper_client_enable(h->helper, name, generation, &h->settle,
+                                                      h->deadline_usec, on_assisted, a));
 }
 
-static int kernel_write_enabled(Hands *hands, const char *name, bool value, bool assist, HandsCallback callback,
-                                void *userdata) {
+static int kernel_write_enabled(Hands *hands, const char *name, bool value, bool assist,
+                                HandsCallback callback, void *userdata) {
         KernelHands *h = kernel_hands(hands);
         Assisted *a;
         int r;
 
         if (!assist)
-                return helper_client_write_enabled(h->helper, name, value, NULL, h->deadline_usec, callback, userdata);
+                return helper_client_write_enabled(h->helper, name, value, NULL, h->deadline_usec, callback,
+                                                   userdata);
         r = assisted_new(h, callback, userdata, &a);
         if (r < 0)
                 return r;
-        return assisted_begin(a, helper_client_write_enabled(h->helper, name, value, &h->settle, h->deadline_usec,
-                                                             on_assisted, a));
+        return assisted_begin(a, helper_client_write_enabled(h->helper, name, value, &h->settle,
+                                                             h->deadline_usec, on_assisted, a));
 }
 
 static int kernel_unload(Hands *hands, const char *name, HandsCallback callback, void *userdata) {
@@ -489,7 +500,8 @@ static const HandsVTable kernel_vtable = {
         .read_stacks = kernel_read_stacks,
 };
 
-int hands_kernel_new(sd_event *event, int root_fd, const char *socket_path, const char *inspect_program, Hands **ret) {
+int hands_kernel_new(sd_event *event, int root_fd, const char *socket_path, const char *inspect_program,
+                     Hands **ret) {
         static const ShimHandlers handlers = {
                 .available = on_resync,
                 .gone = on_resync,

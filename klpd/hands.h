@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What klpd's core needs from the kernel, and from the programs that act on it for klpd, as one small interface. The real
- * hands (hands-kernel.c) are the shim's client, the livepatch files of sysfs, klpd-helper and the sandboxed inspector;
- * unit and bus tests have hands that play a kernel (tests/unit/klpd/fake-hands.c): what those can't show, the VM
- * scenarios do with the real ones.
+ * What klpd's core needs from the kernel, and from the programs that act on it for klpd, as one small
+ * interface. The real hands (hands-kernel.c) are the shim's client, the livepatch files of sysfs,
+ * klpd-helper and the sandboxed inspector; unit and bus tests have hands that play a kernel
+ * (tests/unit/klpd/fake-hands.c): what those can't show, the VM scenarios do with the real ones.
  *
- * Reading is done at once: dumps and small files. What changes something, and what parses hostile bytes, is only
- * started: the callback comes later from the event loop, exactly once, never from within the call that started it; if that
- * call returns a negative errno, never. Changes are made one after the other.
+ * Reading is done at once: dumps and small files. What changes something, and what parses hostile bytes, is
+ * only started: the callback comes later from the event loop, exactly once, never from within the call that
+ * started it; if that call returns a negative errno, never. Changes are made one after the other.
  */
 #pragma once
 
@@ -47,7 +47,8 @@ typedef void (*HandsInspectCallback)(int r, const char *text, const InspectResul
 typedef struct HandsListener {
         void (*event)(const ShimEvent *event, void *userdata);
         void (*resync)(void *userdata);  /* events were lost, or the shim came or went: read again */
-        /* The metadata of a plain patch by the name and build id (may be NULL) of its module; borrowed, or NULL. */
+        /* The metadata of a plain patch by the name and build id (may be NULL) of its module; borrowed,
+         * or NULL. */
         Patch *(*lookup)(const char *name, const char *build_id, void *userdata);
         void *userdata;
 } HandsListener;
@@ -63,24 +64,30 @@ typedef struct HandsVTable {
         /* All but hold and quarantine; strings live until the next call. */
         int (*read_host_facts)(Hands *h, HostFacts *ret);
         int (*read_patch)(Hands *h, const char *name, KernelPatch *ret);
-        /* What is registered with the shim, on the stack or not, and what states live; without shim: -ENOENT. */
+        /* What is registered with the shim, on the stack or not, and what states live; without shim:
+         * -ENOENT. */
         int (*read_snapshot)(Hands *h, ShimSnapshot **ret);
         int (*read_tasks)(Hands *h, ShimTask **ret, size_t *ret_n);
 
         /* fd: sealed memfd of a module file as it is on disk. */
-        int (*inspect)(Hands *h, int fd, HandsInspectCallback callback, void *userdata, HandsInspection **ret);
+        int (*inspect)(Hands *h, int fd, HandsInspectCallback callback, void *userdata,
+                       HandsInspection **ret);
         /* Ends it without a callback. Also frees one that has called back. */
         HandsInspection *(*inspect_free)(HandsInspection *i);
 
         int (*load_shim)(Hands *h, HandsCallback callback, void *userdata);
         /* assist: a plain patch, which is enabled by being loaded. */
-        int (*load)(Hands *h, int module_fd, const char *name, bool assist, HandsCallback callback, void *userdata);
+        int (*load)(Hands *h, int module_fd, const char *name, bool assist, HandsCallback callback,
+                    void *userdata);
         /* With settle assist. */
-        int (*enable)(Hands *h, const char *name, uint64_t generation, HandsCallback callback, void *userdata);
+        int (*enable)(Hands *h, const char *name, uint64_t generation, HandsCallback callback,
+                      void *userdata);
         /* assist: not for reversals. */
-        int (*write_enabled)(Hands *h, const char *name, bool value, bool assist, HandsCallback callback, void *userdata);
+        int (*write_enabled)(Hands *h, const char *name, bool value, bool assist, HandsCallback callback,
+                             void *userdata);
         int (*unload)(Hands *h, const char *name, HandsCallback callback, void *userdata);
-        int (*read_stacks)(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback, void *userdata);
+        int (*read_stacks)(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback,
+                           void *userdata);
 } HandsVTable;
 
 /* First member of every kind of hands. */
@@ -94,7 +101,8 @@ static inline Hands *hands_free(Hands *h) {
 DEFINE_CLEANUP(Hands *, hands_free);
 
 /* root_fd: "/"; duplicated. socket_path, inspect_program: NULL for the installed ones. */
-int hands_kernel_new(sd_event *event, int root_fd, const char *socket_path, const char *inspect_program, Hands **ret);
+int hands_kernel_new(sd_event *event, int root_fd, const char *socket_path, const char *inspect_program,
+                     Hands **ret);
 
 /* The shim's snapshot for one name, or NULL; borrowed. */
 static inline const ShimPatch *shim_snapshot_find(const ShimSnapshot *s, const char *name) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See helper-client.h. A queue of requests, the first of which may be with the helper ("sent"); everything happens from
- * three event sources: a defer source that sends the next request, the socket's, and the deadline's timer.
+ * See helper-client.h. A queue of requests, the first of which may be with the helper ("sent"); everything
+ * happens from three event sources: a defer source that sends the next request, the socket's, and the
+ * deadline's timer.
  *
  *   idle ──request──▶ sent ──reply──▶ idle, or next        (not connected while idle)
  *                      │
@@ -62,7 +63,8 @@ static Pending *pending_free(Pending *p) {
         return NULL;
 }
 
-static void pending_finish(Pending *p, int error, const char *text, const char *const *stacks, size_t n_stacks) {
+static void pending_finish(Pending *p, int error, const char *text, const char *const *stacks,
+                           size_t n_stacks) {
         if (p->stacks_callback)
                 p->stacks_callback(error, text, stacks, n_stacks, p->userdata);
         else
@@ -158,8 +160,9 @@ static int on_socket(sd_event_source *s, int fd, uint32_t revents, void *userdat
         } else if (n > 0)
                 fail_head(c, -EBADMSG, "klpd-helper sent an answer that breaks its protocol");
         else if (n == 0)
-                fail_head(c, -ECONNRESET, "klpd-helper closed the connection without an answer: it refused us (see its "
-                                          "journal), or died on the request; what became of it only the kernel can tell");
+                fail_head(c, -ECONNRESET,
+                          "klpd-helper closed the connection without an answer: it refused us (see its "
+                          "journal), or died on the request; what became of it only the kernel can tell");
         else
                 fail_head(c, -errno, "can't receive from klpd-helper");
         return 0;
@@ -178,8 +181,10 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
         c->queue = NULL;
         c->n_queue = 0;
 
-        snprintf(text, sizeof(text), "klpd-helper hasn't answered the %s within %" PRIu64 " ms; the kernel may still "
-                 "carry it out", what, p->deadline_usec / 1000);
+        snprintf(text, sizeof(text),
+                 "klpd-helper hasn't answered the %s within %" PRIu64 " ms; the kernel may still "
+                 "carry it out",
+                 what, p->deadline_usec / 1000);
         pending_finish(p, -ETIMEDOUT, text, NULL, 0);
 
         snprintf(text, sizeof(text), "klpd-helper hangs in the %s", what);
@@ -201,7 +206,8 @@ static int connect_helper(HelperClient *c) {
         if (fd < 0)
                 return -errno;
 
-        memcpy(sa.sun_path, c->socket_path, strlen(c->socket_path)); /* length checked in helper_client_new() */
+        /* length checked in helper_client_new() */
+        memcpy(sa.sun_path, c->socket_path, strlen(c->socket_path));
         if (connect(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0)
                 return -errno;
 
@@ -330,8 +336,10 @@ const char *helper_client_hung(const HelperClient *c) {
         return c->hung ? c->hung_text : NULL;
 }
 
-/* A request with what they all have; its callback and specifics are the caller's to set before queue_push(). */
-static int pending_new(HelperClient *c, HelperOperation op, const char *name, uint64_t deadline_usec, Pending **ret) {
+/* A request with what they all have; its callback and specifics are the caller's to set before
+ * queue_push(). */
+static int pending_new(HelperClient *c, HelperOperation op, const char *name, uint64_t deadline_usec,
+                       Pending **ret) {
         Pending *p;
 
         if (c->hung || c->n_queue >= QUEUE_MAX)
@@ -383,8 +391,9 @@ static void set_settle(Pending *p, const HelperSettle *settle) {
         p->request.settle_max_usec = settle->max_usec;
 }
 
-int helper_client_load(HelperClient *c, int fd, const char *name, const char *params, const HelperSettle *settle,
-                       uint64_t deadline_usec, HelperCallback callback, void *userdata) {
+int helper_client_load(HelperClient *c, int fd, const char *name, const char *params,
+                       const HelperSettle *settle, uint64_t deadline_usec, HelperCallback callback,
+                       void *userdata) {
         Pending *p;
         int r;
 
@@ -411,7 +420,8 @@ int helper_client_load(HelperClient *c, int fd, const char *name, const char *pa
         return queue_push(c, p);
 }
 
-int helper_client_load_shim(HelperClient *c, uint64_t deadline_usec, HelperCallback callback, void *userdata) {
+int helper_client_load_shim(HelperClient *c, uint64_t deadline_usec, HelperCallback callback,
+                            void *userdata) {
         Pending *p;
         int r;
 
@@ -470,8 +480,8 @@ int helper_client_unload(HelperClient *c, const char *name, uint64_t deadline_us
         return queue_push(c, p);
 }
 
-int helper_client_read_stacks(HelperClient *c, const HelperTask *tasks, size_t n_tasks, uint64_t deadline_usec,
-                              HelperStacksCallback callback, void *userdata) {
+int helper_client_read_stacks(HelperClient *c, const HelperTask *tasks, size_t n_tasks,
+                              uint64_t deadline_usec, HelperStacksCallback callback, void *userdata) {
         Pending *p;
         int r;
 

@@ -29,15 +29,20 @@ static int write_enabled(int root_fd, const char *name, bool value, PolicyError 
                 r = -errno;
                 switch (-r) {
                 case EINVAL:
-                        return policy_error_set(error, r, "the kernel refused to write %d to /%s: it has that value "
-                                                "already, or '%s' is not the patch in transition", value, path, name);
+                        return policy_error_set(error, r,
+                                                "the kernel refused to write %d to /%s: it has that value "
+                                                "already, or '%s' is not the patch in transition",
+                                                value, path, name);
                 case EBUSY:
-                        return policy_error_set(error, r, "'%s' can't be changed: another transition is under way", name);
+                        return policy_error_set(error, r,
+                                                "'%s' can't be changed: another transition is under way",
+                                                name);
                 case ENODEV:
                 case ENOENT:
                         return policy_error_set(error, -ENOENT, "'%s' has just been removed", name);
                 default:
-                        return policy_error_set(error, r, "can't write %d to /%s: %s", value, path, strerror(-r));
+                        return policy_error_set(error, r, "can't write %d to /%s: %s", value, path,
+                                                strerror(-r));
                 }
         }
         return 0;
@@ -109,12 +114,14 @@ void helper_execute(int root_fd, const HelperRequest *request, int fd, HelperRep
                 return;
         }
 
-        /* It makes things faster, and nothing depends on it: without it the kernel's next tick does the same. */
+        /* It makes things faster, and nothing depends on it: without it the kernel's next tick does the
+         * same. */
         if (request->flags & HELPER_FLAG_SETTLE)
                 (void) settle_start(root_fd, request->settle_max_cpus, request->settle_max_usec, &settle);
         reply->error = execute(root_fd, request, fd, &error);
         settle_stop(settle);
 
         if (reply->error < 0)
-                snprintf(reply->text, sizeof(reply->text), "%s", error.message[0] ? error.message : strerror(-reply->error));
+                snprintf(reply->text, sizeof(reply->text), "%s",
+                         error.message[0] ? error.message : strerror(-reply->error));
 }

@@ -65,7 +65,8 @@ int helper_request_check(const void *bytes, size_t size, bool has_fd) {
         if (op != HELPER_ENABLE && q.generation != 0)
                 return -EBADMSG;
 
-        if (!string_field_is_valid(q.name, sizeof(q.name)) || !string_field_is_valid(q.params, sizeof(q.params)))
+        if (!string_field_is_valid(q.name, sizeof(q.name)) ||
+            !string_field_is_valid(q.params, sizeof(q.params)))
                 return -EBADMSG;
         if (op != HELPER_LOAD && q.params[0])
                 return -EBADMSG;
@@ -92,7 +93,8 @@ int helper_reply_check(const void *bytes, size_t size, const HelperRequest *requ
                 return -EBADMSG;
         memcpy(&a, bytes, sizeof(a));
 
-        if (a.magic != HELPER_MAGIC || a.version != HELPER_VERSION || a.reserved != 0 || a.cookie != request->cookie)
+        if (a.magic != HELPER_MAGIC || a.version != HELPER_VERSION || a.reserved != 0 ||
+            a.cookie != request->cookie)
                 return -EBADMSG;
         if (a.error > 0 || a.error < -4095 || !string_field_is_valid(a.text, sizeof(a.text)))
                 return -EBADMSG;

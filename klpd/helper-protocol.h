@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The messages between klpd and klpd-helper, over a SOCK_SEQPACKET socket of this host and this build: fixed size, native
- * byte order, no pointers, nothing to parse. One request, one reply, in turn; a connection may carry several.
+ * The messages between klpd and klpd-helper, over a SOCK_SEQPACKET socket of this host and this build: fixed
+ * size, native byte order, no pointers, nothing to parse. One request, one reply, in turn; a connection may
+ * carry several.
  *
  *   request  exactly sizeof(HelperRequest); one file descriptor with it for HELPER_LOAD, none for all others
  *   reply    exactly sizeof(HelperReply), followed by data_size bytes (the stacks, one behind the other)
  *
- * Strings are NUL-terminated inside their field; what a field isn't used for is zero. Whoever gets a message that breaks
- * one of these rules drops the connection.
+ * Strings are NUL-terminated inside their field; what a field isn't used for is zero. Whoever gets a message
+ * that breaks one of these rules drops the connection.
  */
 #pragma once
 

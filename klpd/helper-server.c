@@ -42,7 +42,8 @@ static int peer_pidfd(int fd, pid_t pid, int *ret) {
         if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) {
                 if (errno != ENOPROTOOPT)
                         return -errno;
-                /* Before 6.5: by number. Only root can connect, and the unit is looked up while we hold the process. */
+                /* Before 6.5: by number. Only root can connect, and the unit is looked up while we hold the
+                 * process. */
                 pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
                 if (pidfd < 0)
                         return -errno;
@@ -64,25 +65,28 @@ int helper_peer_check(int fd, int *ret_pidfd, PolicyError *error) {
 
         r = peer_pidfd(fd, cred.pid, &pidfd);
         if (r < 0)
-                return policy_error_set(error, r, "can't get hold of process %d that connects: %s", (int) cred.pid,
-                                        strerror(-r));
+                return policy_error_set(error, r, "can't get hold of process %d that connects: %s",
+                                        (int) cred.pid, strerror(-r));
 
         r = sd_pid_get_unit(cred.pid, &unit);
         if (r < 0 && r != -ENODATA)
-                return policy_error_set(error, r, "can't tell the unit of process %d: %s", (int) cred.pid, strerror(-r));
+                return policy_error_set(error, r, "can't tell the unit of process %d: %s", (int) cred.pid,
+                                        strerror(-r));
         /* Still alive, so the number was its own all the time. */
         if (pidfd_is_dead(pidfd))
-                return policy_error_set(error, -ESRCH, "process %d has ended after it connected", (int) cred.pid);
+                return policy_error_set(error, -ESRCH, "process %d has ended after it connected",
+                                        (int) cred.pid);
 
         if (!helper_peer_allowed(cred.uid, unit))
-                return policy_error_set(error, -EACCES, "process %d of uid %u, unit %s, is not klpd", (int) cred.pid,
-                                        (unsigned) cred.uid, unit ?: "(none)");
+                return policy_error_set(error, -EACCES, "process %d of uid %u, unit %s, is not klpd",
+                                        (int) cred.pid, (unsigned) cred.uid, unit ?: "(none)");
 
         *ret_pidfd = TAKE_FD(pidfd);
         return 0;
 }
 
-/* Takes the one descriptor that may come; more than one, or anything else, is refused, and all are closed. */
+/* Takes the one descriptor that may come; more than one, or anything else, is refused, and all are
+ * closed. */
 static int take_fds(struct msghdr *message, int *ret_fd) {
         int first = -EBADF;
         size_t n = 0;

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd-helper: the one program that changes the kernel. It loads, enables, disables and removes livepatch modules and
- * reads kernel stacks, when klpd says so; it decides nothing and parses nothing.
+ * klpd-helper: the one program that changes the kernel. It loads, enables, disables and removes livepatch
+ * modules and reads kernel stacks, when klpd says so; it decides nothing and parses nothing.
  *
- * Model: started by its socket (klpd-helper.socket: ListenSequentialPacket=/run/klpd/helper.sock, SocketMode=0600,
- * Accept=no), serves one connection at a time, one request at a time, and exits when nobody has connected for a while.
- * All of it may block in the kernel: that is why it is a process of its own. Two klpds (a killed one's request still
- * runs, the next is there already) are thereby served one after the other.
+ * Model: started by its socket (klpd-helper.socket: ListenSequentialPacket=/run/klpd/helper.sock,
+ * SocketMode=0600, Accept=no), serves one connection at a time, one request at a time, and exits when nobody
+ * has connected for a while. All of it may block in the kernel: that is why it is a process of its own. Two
+ * klpds (a killed one's request still runs, the next is there already) are thereby served one after the
+ * other.
  *
- * What it needs: uid 0 with CAP_SYS_MODULE (finit_module, delete_module, ENABLE), CAP_NET_ADMIN (generic netlink),
- * CAP_SYS_ADMIN and CAP_SYS_PTRACE (/proc/PID/stack); AF_UNIX and AF_NETLINK; the initial network namespace; /sys/kernel/
- * livepatch writable; /proc of all processes; /usr/lib/modules and /etc/modprobe.d readable; all CPUs.
+ * What it needs: uid 0 with CAP_SYS_MODULE (finit_module, delete_module, ENABLE), CAP_NET_ADMIN (generic
+ * netlink), CAP_SYS_ADMIN and CAP_SYS_PTRACE (/proc/PID/stack); AF_UNIX and AF_NETLINK; the initial network
+ * namespace; /sys/kernel/ livepatch writable; /proc of all processes; /usr/lib/modules and /etc/modprobe.d
+ * readable; all CPUs.
  *
- * Errors: exit status 1 if it could not start. What a request met is in its reply; who was sent away is in the journal.
+ * Errors: exit status 1 if it could not start. What a request met is in its reply; who was sent away is in
+ * the journal.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -50,7 +53,8 @@ static int serve(int root_fd, int listen_fd) {
                 _cleanup_close_ int fd = -EBADF;
                 int r;
 
-                /* Whoever connects between this timeout and our exit stays in the socket's queue: systemd starts us again. */
+                /* Whoever connects between this timeout and our exit stays in the socket's queue: systemd
+                 * starts us again. */
                 r = poll(&p, 1, IDLE_EXIT_MSEC);
                 if (r < 0)
                         return -errno;
@@ -77,12 +81,14 @@ int main(int argc, char *argv[]) {
                 if (version)
                         puts("klpd-helper " KLPD_VERSION);
                 else
-                        fprintf(stderr, "klpd-helper takes no arguments: it is started by klpd-helper.socket.\n");
+                        fprintf(stderr,
+                                "klpd-helper takes no arguments: it is started by klpd-helper.socket.\n");
                 return version ? EXIT_SUCCESS : EXIT_FAILURE;
         }
 
         if (sd_listen_fds(true) != 1 || sd_is_socket(SD_LISTEN_FDS_START, AF_UNIX, SOCK_SEQPACKET, 1) <= 0) {
-                fprintf(stderr, SD_ERR "klpd-helper must be started by klpd-helper.socket, with one SOCK_SEQPACKET socket.\n");
+                fprintf(stderr, SD_ERR
+                        "klpd-helper must be started by klpd-helper.socket (one SOCK_SEQPACKET socket).\n");
                 return EXIT_FAILURE;
         }
 

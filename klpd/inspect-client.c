@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See inspect-client.h. The request collects the child's output until its end, waits for the child, and then judges both.
- * What the child says is a claim about the bytes: name, states and so on are compared with what the kernel says after
- * loading; digest and content are this side's own.
+ * See inspect-client.h. The request collects the child's output until its end, waits for the child, and then
+ * judges both. What the child says is a claim about the bytes: name, states and so on are compared with what
+ * the kernel says after loading; digest and content are this side's own.
  */
 #include "klpd/inspect-client.h"
 
@@ -85,12 +85,14 @@ static void finish(InspectRequest *r, int error, const char *text, const Inspect
 static struct json_object *member(struct json_object *object, const char *key, json_type type) {
         struct json_object *value;
 
-        return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, type) ? value : NULL;
+        return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, type) ? value
+                                                                                                  : NULL;
 }
 
 /* {"error", "message"}: the module was read, and refused. Returns what the child says, if that can be. */
 static int refused(struct json_object *object, const char **ret_text) {
-        struct json_object *error = member(object, "error", json_type_int), *message = member(object, "message", json_type_string);
+        struct json_object *error = member(object, "error", json_type_int),
+                           *message = member(object, "message", json_type_string);
         int64_t e;
 
         if (!error)
@@ -166,7 +168,8 @@ static void result_done(InspectResult *result) {
         free(result->vermagic);
 }
 
-static int judge(InspectRequest *q, InspectResult *result, struct json_object **ret_object, const char **ret_text) {
+static int judge(InspectRequest *q, InspectResult *result, struct json_object **ret_object,
+                 const char **ret_text) {
         bool decompressed;
         int r;
 
@@ -199,7 +202,8 @@ static void conclude(InspectRequest *q, const siginfo_t *end) {
                 if (end->si_code == CLD_EXITED)
                         snprintf(buf, sizeof(buf), "klpd-inspect failed with status %d", end->si_status);
                 else
-                        snprintf(buf, sizeof(buf), "klpd-inspect was killed by signal %d (%s) while it read the module",
+                        snprintf(buf, sizeof(buf),
+                                 "klpd-inspect was killed by signal %d (%s) while it read the module",
                                  end->si_status, strsignal(end->si_status));
                 finish(q, -EPROTO, buf, NULL);
                 return;
@@ -215,7 +219,8 @@ static int on_child(sd_event_source *s, int fd, uint32_t revents, void *userdata
         InspectRequest *q = userdata;
         siginfo_t info = {};
 
-        if (!q->output_ended) /* what it has printed comes first; the pipe's end turns this source on again */
+        /* What it has printed comes first; the pipe's end turns this source on again. */
+        if (!q->output_ended)
                 return sd_event_source_set_enabled(s, SD_EVENT_OFF);
 
         if (waitid(P_PID, (id_t) q->pid, &info, WEXITED | WNOHANG) < 0) {
@@ -271,15 +276,16 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *userdata) {
         InspectRequest *q = userdata;
         char text[128];
 
-        snprintf(text, sizeof(text), "klpd-inspect needed more than %" PRIu64 " ms to read the module, and was killed",
+        snprintf(text, sizeof(text),
+                 "klpd-inspect needed more than %" PRIu64 " ms to read the module, and was killed",
                  q->timeout_usec / 1000);
         finish(q, -ETIMEDOUT, text, NULL);
         return 0;
 }
 
 /*
- * The child gets three descriptors and an empty environment; everything else is close-on-exec. Not our standard error:
- * what is written there is taken for klpd's own words by the journal.
+ * The child gets three descriptors and an empty environment; everything else is close-on-exec. Not our
+ * standard error: what is written there is taken for klpd's own words by the journal.
  */
 static int spawn_child(InspectRequest *q, const char *program, int output_fd) {
         char *argv[] = { (char *) "klpd-inspect", NULL }, *envp[] = { NULL };
@@ -304,7 +310,8 @@ static int spawn_child(InspectRequest *q, const char *program, int output_fd) {
             (r = -posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)) >= 0 &&
             (r = -posix_spawn_file_actions_adddup2(&actions, q->content_fd, 3)) >= 0 &&
             (r = -posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF)) >= 0 &&
-            (r = -posix_spawnattr_setsigmask(&attr, &none)) >= 0 && (r = -posix_spawnattr_setsigdefault(&attr, &all)) >= 0)
+            (r = -posix_spawnattr_setsigmask(&attr, &none)) >= 0 &&
+            (r = -posix_spawnattr_setsigdefault(&attr, &all)) >= 0)
                 r = -posix_spawn(&q->pid, program, &actions, &attr, argv, envp);
 
         posix_spawnattr_destroy(&attr);
@@ -364,15 +371,16 @@ static int watch(InspectRequest *q, sd_event *event) {
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(q->child_source, "inspect-child");
-        r = sd_event_add_time_relative(event, &q->timeout_source, CLOCK_MONOTONIC, q->timeout_usec, 0, on_timeout, q);
+        r = sd_event_add_time_relative(event, &q->timeout_source, CLOCK_MONOTONIC, q->timeout_usec, 0,
+                                       on_timeout, q);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(q->timeout_source, "inspect-timeout");
         return 0;
 }
 
-int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t timeout_usec, InspectCallback callback,
-                        void *userdata, InspectRequest **ret) {
+int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t timeout_usec,
+                        InspectCallback callback, void *userdata, InspectRequest **ret) {
         _cleanup_inspect_request_free_ InspectRequest *q = NULL;
         int r;
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Has a module's bytes read by a sandboxed child, klpd-inspect, asynchronously: a sealed memfd goes in; a Patch, its
- * digest, and a sealed memfd with the decompressed content come out. Whatever the bytes do to the parser, the child has
- * no file, socket, capability or right to make any, and is bounded in time, memory and output; what it prints is hostile
- * to klpd, and read with policy's strict parser. The digest is computed by this side, from the sealed content.
+ * Has a module's bytes read by a sandboxed child, klpd-inspect, asynchronously: a sealed memfd goes in; a
+ * Patch, its digest, and a sealed memfd with the decompressed content come out. Whatever the bytes do to the
+ * parser, the child has no file, socket, capability or right to make any, and is bounded in time, memory and
+ * output; what it prints is hostile to klpd, and read with policy's strict parser. The digest is computed by
+ * this side, from the sealed content.
  *
- * The result's content fd is what is to be measured, planned with and loaded: nothing can change it any more.
+ * The result's content fd is what is to be measured, planned with and loaded: nothing can change it any
+ * more.
  *
- * The callback comes once, from the event loop, unless the request is freed before: that ends it without a callback (the
- * child is killed). Errors: those of patch-file.h; -ETIMEDOUT; -EPROTO the child died or printed nonsense; -EPERM no
- * seals on fd; what fork/exec say. `text` is a sentence, never NULL.
+ * The callback comes once, from the event loop, unless the request is freed before: that ends it without a
+ * callback (the child is killed). Errors: those of patch-file.h; -ETIMEDOUT; -EPROTO the child died or
+ * printed nonsense; -EPERM no seals on fd; what fork/exec say. `text` is a sentence, never NULL.
  */
 #pragma once
 
@@ -28,14 +30,15 @@ typedef struct InspectResult {
         bool has_module_relocations;
 } InspectResult;
 
-/* result is NULL on error, and the callback's only for its duration. The request is finished: free it any time. */
+/* result is NULL on error, and the callback's only for its duration. The request is finished: free it any
+ * time. */
 typedef void (*InspectCallback)(InspectRequest *r, int error, const char *text, const InspectResult *result,
                                 void *userdata);
 
-/* Starts. fd: memfd with F_SEAL_WRITE|GROW|SHRINK|SEAL, duplicated. program NULL: the installed klpd-inspect.
- * timeout_usec 0: 10 s. */
-int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t timeout_usec, InspectCallback callback,
-                        void *userdata, InspectRequest **ret);
+/* Starts. fd: memfd with F_SEAL_WRITE|GROW|SHRINK|SEAL, duplicated. program NULL: the installed
+ * klpd-inspect. timeout_usec 0: 10 s. */
+int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t timeout_usec,
+                        InspectCallback callback, void *userdata, InspectRequest **ret);
 InspectRequest *inspect_request_free(InspectRequest *r); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(InspectRequest *, inspect_request_free);
 #define _cleanup_inspect_request_free_ _cleanup_(inspect_request_freep)

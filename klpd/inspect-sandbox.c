@@ -28,19 +28,30 @@
 
 /* What computing and printing take: reading and writing what is open already, memory, the end. */
 static const int allowed[] = {
-        SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(lseek),
-        SCMP_SYS(fstat), SCMP_SYS(close), SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-        SCMP_SYS(futex), SCMP_SYS(getrandom), SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(getpid),
-        SCMP_SYS(gettid), SCMP_SYS(sched_yield), SCMP_SYS(sigaltstack), SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask),
-        SCMP_SYS(rt_sigaction), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(restart_syscall),
+                SCMP_SYS(read),           SCMP_SYS(pread64),         SCMP_SYS(readv),
+                SCMP_SYS(write),          SCMP_SYS(writev),          SCMP_SYS(lseek),
+                SCMP_SYS(fstat),          SCMP_SYS(close),           SCMP_SYS(brk),
+                SCMP_SYS(munmap),         SCMP_SYS(mremap),          SCMP_SYS(madvise),
+                SCMP_SYS(futex),          SCMP_SYS(getrandom),       SCMP_SYS(clock_gettime),
+                SCMP_SYS(gettimeofday),   SCMP_SYS(getpid),          SCMP_SYS(gettid),
+                SCMP_SYS(sched_yield),    SCMP_SYS(sigaltstack),     SCMP_SYS(rt_sigreturn),
+                SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),    SCMP_SYS(exit),
+                SCMP_SYS(exit_group),     SCMP_SYS(restart_syscall),
 };
 
 /* What libraries try and do without: said no to, instead of killed for. */
 static const int denied[] = {
-        SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2), SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(statx),
-        SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-        SCMP_SYS(socket), SCMP_SYS(ioctl), SCMP_SYS(fcntl), SCMP_SYS(uname), SCMP_SYS(sysinfo), SCMP_SYS(getuid),
-        SCMP_SYS(geteuid), SCMP_SYS(getgid), SCMP_SYS(getegid), SCMP_SYS(prlimit64), SCMP_SYS(sched_getaffinity),
+                SCMP_SYS(open),       SCMP_SYS(openat),
+                SCMP_SYS(openat2),    SCMP_SYS(stat),
+                SCMP_SYS(newfstatat), SCMP_SYS(statx),
+                SCMP_SYS(access),     SCMP_SYS(faccessat),
+                SCMP_SYS(faccessat2), SCMP_SYS(readlink),
+                SCMP_SYS(readlinkat), SCMP_SYS(socket),
+                SCMP_SYS(ioctl),      SCMP_SYS(fcntl),
+                SCMP_SYS(uname),      SCMP_SYS(sysinfo),
+                SCMP_SYS(getuid),     SCMP_SYS(geteuid),
+                SCMP_SYS(getgid),     SCMP_SYS(getegid),
+                SCMP_SYS(prlimit64),  SCMP_SYS(sched_getaffinity),
 };
 
 static int bound(int resource, rlim_t limit) {

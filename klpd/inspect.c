@@ -2,13 +2,16 @@
 /*
  * klpd-inspect: reads one hostile module for klpd, in a sandbox of its own.
  *
- * Model: descriptor 0 is the module's file (a sealed memfd, perhaps compressed), 1 is a pipe for the answer, and 3, if it
- * is open, an empty memfd that gets the decompressed content. One answer, one JSON object on one line, then the end:
+ * Model: descriptor 0 is the module's file (a sealed memfd, perhaps compressed), 1 is a pipe for the answer,
+ * and 3, if it is open, an empty memfd that gets the decompressed content. One answer, one JSON object on
+ * one line, then the end:
  *
- *   {"patch": PATCH, "vermagic": string, "signature-size": number, "module-relocations": bool, "decompressed": bool}
+ *   {"patch": PATCH, "vermagic": string, "signature-size": number, "module-relocations": bool,
+ *    "decompressed": bool}
  *   {"error": errno, "message": string}
  *
- * Exit status 0 if there is an answer, also one that refuses. Nothing here is trusted by klpd but as a claim about bytes.
+ * Exit status 0 if there is an answer, also one that refuses. Nothing here is trusted by klpd but as a claim
+ * about bytes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -74,8 +77,10 @@ static int answer_file(const PatchFile *file, bool decompressed) {
         }
         json_object_object_add(object, "patch", patch);
         json_object_object_add(object, "vermagic", json_object_new_string(file->vermagic));
-        json_object_object_add(object, "signature-size", json_object_new_int64((int64_t) file->signature_size));
-        json_object_object_add(object, "module-relocations", json_object_new_boolean(file->has_module_relocations));
+        json_object_object_add(object, "signature-size",
+                               json_object_new_int64((int64_t) file->signature_size));
+        json_object_object_add(object, "module-relocations",
+                               json_object_new_boolean(file->has_module_relocations));
         json_object_object_add(object, "decompressed", json_object_new_boolean(decompressed));
         r = answer(object);
         json_object_put(object);
@@ -83,7 +88,8 @@ static int answer_file(const PatchFile *file, bool decompressed) {
 }
 
 /* *ret_file is NULL if error says why. */
-static int inspect(const void *bytes, size_t size, PolicyError *error, PatchFile **ret_file, bool *ret_decompressed) {
+static int inspect(const void *bytes, size_t size, PolicyError *error, PatchFile **ret_file,
+                   bool *ret_decompressed) {
         _cleanup_free_ void *content = NULL;
         size_t content_size = 0;
         int r;
@@ -96,7 +102,8 @@ static int inspect(const void *bytes, size_t size, PolicyError *error, PatchFile
 
         r = write_all(CONTENT_FD, content, content_size);
         if (r < 0)
-                return policy_error_set(error, r, "can't hand over the decompressed content: %s", strerror(-r));
+                return policy_error_set(error, r, "can't hand over the decompressed content: %s",
+                                        strerror(-r));
         *ret_decompressed = true;
         return patch_file_read(content, content_size, ret_file, error);
 }
@@ -122,7 +129,8 @@ int main(int argc, char *argv[]) {
         int r;
 
         if (argc > 1 || fstat(MODULE_FD, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0) {
-                fprintf(stderr, "klpd-inspect takes no arguments, and a module on its standard input: klpd starts it.\n");
+                fprintf(stderr,
+                        "klpd-inspect takes no arguments, but a module on its standard input.\n");
                 return EXIT_FAILURE;
         }
         map = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_PRIVATE, MODULE_FD, 0);
@@ -141,5 +149,6 @@ int main(int argc, char *argv[]) {
         r = inspect(map, (size_t) st.st_size, &error, &file, &decompressed);
         r = r < 0 ? answer_error(r, &error) : answer_file(file, decompressed);
         file = patch_file_free(file);
-        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS); /* no handlers of libraries: the sandbox would kill for them */
+        /* no handlers of libraries: the sandbox would kill for them */
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See inventory.h. Every patch of the stack becomes an Item that knows what the sources say of its place; the items are
- * sorted once, then pushed. Orphans go in first: they are no part of the stack, but of the live states.
+ * See inventory.h. Every patch of the stack becomes an Item that knows what the sources say of its place;
+ * the items are sorted once, then pushed. Orphans go in first: they are no part of the stack, but of the
+ * live states.
  */
 #include "klpd/hands.h"
 #include "klpd/inventory.h"
@@ -56,7 +57,8 @@ static int set_content(Patch *p, const SysfsModule *module, const char *kernel) 
         return r;
 }
 
-/* What only the file says. digest: the content is the same by what is known of both, so the file's digest is this patch's. */
+/* What only the file says. digest: the content is the same by what is known of both, so the file's digest
+ * is this patch's. */
 static int copy_lists(Patch *to, const Patch *from) {
         char **const lists[] = { from->fixes, from->requires, from->conflicts, from->tags };
         char ***const targets[] = { &to->fixes, &to->requires, &to->conflicts, &to->tags };
@@ -156,7 +158,8 @@ static int builder_add_other(Builder *b, const SysfsPatch *sp) {
                         r = patch_set(&p->stream, "");
         }
         for (size_t i = 0; r >= 0 && i < sp->n_functions; i++) {
-                r = patch_add_function(p, sp->functions[i].object, sp->functions[i].function, sp->functions[i].sympos);
+                r = patch_add_function(p, sp->functions[i].object, sp->functions[i].function,
+                                       sp->functions[i].sympos);
                 if (r == -EEXIST)
                         r = 0;
         }
@@ -179,7 +182,8 @@ static int builder_add_orphan(Builder *b, const ShimPatch *sp) {
                 const ShimState *st = &shim->states[i];
 
                 if (st->orphan && patch_name_equal(st->holder, sp->patch->name))
-                        r = patch_add_state(p, st->id, st->version, st->flags, st->name[0] ? st->name : NULL);
+                        r = patch_add_state(p, st->id, st->version, st->flags,
+                                            st->name[0] ? st->name : NULL);
         }
         if (r < 0)
                 return r;
@@ -212,7 +216,8 @@ static int compare_kind(const void *a, const void *b) {
         return (x->load_order > y->load_order) - (x->load_order < y->load_order);
 }
 
-/* The births are usable if all are known and the managed ones among them are in the order that the shim gives. */
+/* The births are usable if all are known and the managed ones among them are in the order that the shim
+ * gives. */
 static bool births_agree(const Item *items, size_t n) {
         const Item *last = NULL;
 
@@ -229,7 +234,8 @@ static bool births_agree(const Item *items, size_t n) {
         return true;
 }
 
-/* items come sorted by compare_kind(): puts each plain one above the managed ones whose modules are older. */
+/* items come sorted by compare_kind(): puts each plain one above the managed ones whose modules are
+ * older. */
 static void place_by_load_order(Item *items, size_t n) {
         for (size_t i = 1; i < n; i++) {
                 Item item = items[i];
@@ -278,7 +284,8 @@ static int builder_collect(Builder *b) {
         for (size_t i = 0; s->sysfs && i < s->sysfs->n_patches; i++) {
                 const SysfsPatch *sp = &s->sysfs->patches[i];
 
-                /* Neither enabled nor on the way: the core is letting go of it. What is registered is the shim's to say. */
+                /* Neither enabled nor on the way: the core is letting go of it. What is registered is the
+                 * shim's to say. */
                 if ((!sp->enabled && !sp->transition) || shim_snapshot_find(s->shim, sp->name))
                         continue;
                 r = builder_add_other(b, sp);
@@ -325,7 +332,8 @@ static int builder_finish(Builder *b) {
 int inventory_build(const InventorySources *sources, Inventory **ret) {
         _cleanup_inventory_free_ Inventory *inventory = NULL;
         Builder b = { .sources = sources };
-        size_t n = (sources->shim ? sources->shim->n_patches : 0) + (sources->sysfs ? sources->sysfs->n_patches : 0);
+        size_t n = (sources->shim ? sources->shim->n_patches : 0) +
+                   (sources->sysfs ? sources->sysfs->n_patches : 0);
         int r;
 
         r = inventory_new(sources->kernel, &inventory);

@@ -4,57 +4,57 @@
 #include "klpd/job.h"
 #include "klpd/manager.h"
 
-static int get_id(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                  void *userdata, sd_bus_error *error) {
+static int get_id(sd_bus *bus, const char *path, const char *interface, const char *property,
+                  sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "u", j->id);
 }
 
-static int get_type(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                    void *userdata, sd_bus_error *error) {
+static int get_type(sd_bus *bus, const char *path, const char *interface, const char *property,
+                    sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "s", request_kind_to_string(j->transaction->spec->kind));
 }
 
-static int get_patch(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                     void *userdata, sd_bus_error *error) {
+static int get_patch(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "s", transaction_patch_name(j->transaction));
 }
 
-static int get_step(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                    void *userdata, sd_bus_error *error) {
+static int get_step(sd_bus *bus, const char *path, const char *interface, const char *property,
+                    sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "s", transaction_step_name(j->transaction));
 }
 
-static int get_plan(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                    void *userdata, sd_bus_error *error) {
+static int get_plan(sd_bus *bus, const char *path, const char *interface, const char *property,
+                    sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "s", j->transaction->plan_json ?: "");
 }
 
-static int get_uid(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                   void *userdata, sd_bus_error *error) {
+static int get_uid(sd_bus *bus, const char *path, const char *interface, const char *property,
+                   sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "u", (uint32_t) j->transaction->spec->uid);
 }
 
-static int get_reason(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                      void *userdata, sd_bus_error *error) {
+static int get_reason(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "s", j->transaction->spec->reason ?: "");
 }
 
-static int get_start(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                     void *userdata, sd_bus_error *error) {
+static int get_start(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
 
         return sd_bus_message_append(reply, "t", j->transaction->start_usec);

@@ -36,8 +36,9 @@ int job_spec_set_patch(JobSpec *s, const char *patch, sd_bus_error *error) {
         if (!patch || !*patch)
                 return 0;
         if (!patch_name_is_valid(patch)) {
-                (void) sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                        "Not the name of a patch: patches are named as modules are, not by path");
+                (void) sd_bus_error_set(
+                                error, SD_BUS_ERROR_INVALID_ARGS,
+                                "Not the name of a patch: patches are named as modules are, not by path");
                 return -EINVAL;
         }
         s->patch = strdup(patch);
@@ -74,7 +75,8 @@ static int option_stream(JobSpec *s, sd_bus_message *m, sd_bus_error *error) {
                 return r;
         r = patch_parse_stream(text, &s->vendor, &s->stream);
         if (r == -EINVAL)
-                (void) sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'stream' isn't of the form VENDOR/STREAM");
+                (void) sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "Option 'stream' isn't of the form VENDOR/STREAM");
         return r;
 }
 
@@ -86,10 +88,11 @@ static int option_reason(JobSpec *s, sd_bus_message *m, sd_bus_error *error) {
         if (r < 0)
                 return r;
         if (strlen(text) > JOB_REASON_MAX)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'reason' is longer than %u bytes",
-                                         JOB_REASON_MAX);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option 'reason' is longer than %u bytes", JOB_REASON_MAX);
         if (!text_is_clean(text))
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'reason' has control characters in it");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "Option 'reason' has control characters in it");
         if (!*text)
                 return 0;
         s->reason = strdup(text);
@@ -133,7 +136,8 @@ static int option_allow_vendor(JobSpec *s, sd_bus_message *m, sd_bus_error *erro
         while ((r = sd_bus_message_read_basic(m, 's', &vendor)) > 0) {
                 if (++n > JOB_ALLOW_VENDOR_MAX || !patch_name_is_valid(vendor))
                         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                                 "Option 'allow-vendor' has more than %u entries or one that is no vendor's name",
+                                                 "Option 'allow-vendor' has more than %u entries or one "
+                                                 "that is no vendor's name",
                                                  JOB_ALLOW_VENDOR_MAX);
                 r = strv_extend(&s->allow_vendor, vendor);
                 if (r < 0)
@@ -171,12 +175,13 @@ static int job_spec_read_option(JobSpec *s, sd_bus_message *m, uint32_t *seen, s
                 if (!streq(options[i].name, name))
                         continue;
                 if (*seen & (UINT32_C(1) << i))
-                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Option '%s' is given twice", name);
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option '%s' is given twice", name);
                 *seen |= UINT32_C(1) << i;
                 r = options[i].read(s, m, error);
                 if (r == -ENXIO && !sd_bus_error_is_set(error))
-                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Option '%s' is of the wrong type",
-                                                 name);
+                        return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "Option '%s' is of the wrong type", name);
                 return r;
         }
         return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "Unknown option '%s'", name);
@@ -204,13 +209,17 @@ int job_spec_read_options(JobSpec *s, sd_bus_message *message, sd_bus_error *err
                 return r;
 
         if (s->stream && !s->has_level)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Option 'stream' means nothing without 'level'");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "Option 'stream' means nothing without 'level'");
         if (s->has_level && (s->patch || s->module_fd >= 0))
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Give a patch or a level, not both");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "Give a patch or a level, not both");
         if (s->has_level && s->kind == REQUEST_DISABLE)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "What is to be disabled is named, not given by level");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "What is to be disabled is named, not given by level");
         if (s->kind == REQUEST_APPLY && !s->patch && s->module_fd < 0 && !s->has_level)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Neither a patch nor a level is given");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "Neither a patch nor a level is given");
         if (s->kind == REQUEST_DISABLE && !s->patch)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "No patch is given");
         return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What somebody asks of klpd, as it came over the bus and was checked: the kind of request, the patch or level meant, the
- * overrides, the reason for the audit. Nothing in it has been compared with the repository or the kernel yet; that is
- * request_resolve()'s and plan_build()'s work, with the policy Request that job_spec_to_request() borrows from this.
+ * What somebody asks of klpd, as it came over the bus and was checked: the kind of request, the patch or
+ * level meant, the overrides, the reason for the audit. Nothing in it has been compared with the repository
+ * or the kernel yet; that is request_resolve()'s and plan_build()'s work, with the policy Request that
+ * job_spec_to_request() borrows from this.
  */
 #pragma once
 
@@ -38,8 +39,8 @@ DEFINE_CLEANUP(JobSpec *, job_spec_free);
 /* "" and NULL: none. Checks the name; -EINVAL with error set. */
 int job_spec_set_patch(JobSpec *s, const char *patch, sd_bus_error *error);
 
-/* Reads an a{sv} of options (org.klpd1.xml). -EINVAL with error set for what is unknown, of the wrong type, out of bounds, or
- * given twice. */
+/* Reads an a{sv} of options (org.klpd1.xml). -EINVAL with error set for what is unknown, of the wrong
+ * type, out of bounds, or given twice. */
 int job_spec_read_options(JobSpec *s, sd_bus_message *message, sd_bus_error *error);
 
 /* The polkit actions that the request needs, NULL-terminated. */

@@ -60,7 +60,8 @@ static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
         }
         if (!j->slot)
                 return 0;
-        r = sd_bus_emit_properties_changed(j->manager->bus, j->path, "org.klpd1.Job", "Step", "Plan", "Patch", NULL);
+        r = sd_bus_emit_properties_changed(j->manager->bus, j->path, "org.klpd1.Job", "Step", "Plan",
+                                           "Patch", NULL);
         if (r < 0)
                 log_warning("Can't announce the progress of job %u: %s", j->id, strerror(-r));
         return 0;
@@ -71,7 +72,8 @@ void job_changed(Job *j) {
 
         if (j->announce)
                 return;
-        r = sd_event_add_time_relative(j->manager->event, &j->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, j);
+        r = sd_event_add_time_relative(j->manager->event, &j->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0,
+                                       on_announce, j);
         if (r < 0)
                 log_warning("Can't announce the progress of job %u: %s", j->id, strerror(-r));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A Job is what the bus sees of a transaction: a number, an object path, its properties, Cancel. The manager has at most
- * one that runs; it is made when a request is authorised and goes when the transaction is over, whoever has left the bus
- * meanwhile.
+ * A Job is what the bus sees of a transaction: a number, an object path, its properties, Cancel. The manager
+ * has at most one that runs; it is made when a request is authorised and goes when the transaction is over,
+ * whoever has left the bus meanwhile.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ DEFINE_CLEANUP(Job *, job_free);
 
 /* Puts the object on the bus, again after a reconnect. */
 int job_export(Job *j);
-/* PropertiesChanged for Step and Plan, soon, and not in the moment in which the kernel is told: whoever is woken by it would stand
- * in the way of the transition's first pass. */
+/* PropertiesChanged for Step and Plan, soon, and not in the moment in which the kernel is told: whoever
+ * is woken by it would stand in the way of the transition's first pass. */
 void job_changed(Job *j);
 
 extern const sd_bus_vtable job_vtable[];

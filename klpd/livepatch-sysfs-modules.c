@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Loaded modules, by /proc/modules (order, reference count, taints) and /sys/module/NAME (identity): see
- * livepatch-sysfs.h. /proc/modules lists the youngest module first; load_order counts from the oldest. A module's number
- * changes when an older one is unloaded: it orders one reading, it doesn't name a module.
+ * livepatch-sysfs.h. /proc/modules lists the youngest module first; load_order counts from the oldest. A
+ * module's number changes when an older one is unloaded: it orders one reading, it doesn't name a module.
  */
 #include <elf.h>
 #include <limits.h>
@@ -34,7 +34,8 @@ int notes_build_id(const void *notes, size_t size, char **ret) {
                 if (name_size > size || n.n_descsz > size - name_size)
                         return -EBADMSG;
 
-                if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == sizeof("GNU") && memcmp(p, "GNU", sizeof("GNU")) == 0) {
+                if (n.n_type == NT_GNU_BUILD_ID && n.n_namesz == sizeof("GNU") &&
+                    memcmp(p, "GNU", sizeof("GNU")) == 0) {
                         char *hex;
 
                         if (n.n_descsz == 0 || n.n_descsz > BUILD_ID_MAX)
@@ -84,7 +85,8 @@ SysfsModules *sysfs_modules_free(SysfsModules *m) {
         return NULL;
 }
 
-/* "NAME SIZE REFCOUNT DEPENDENCIES STATE ADDRESS [(TAINTS)]"; writes NULs into line, *ret borrows the name from it. */
+/* "NAME SIZE REFCOUNT DEPENDENCIES STATE ADDRESS [(TAINTS)]"; writes NULs into line, *ret borrows the name
+ * from it. */
 static int parse_line(char *line, SysfsModule *ret) {
         char *save = NULL, *name, *refcount, *state, *taints;
         SysfsModule m = { .refcount = -1 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See livepatch-sysfs-read.h. Files of /proc and /sys are made at read time: one is read until it ends, never by size. */
+/* See livepatch-sysfs-read.h. Files of /proc and /sys are made at read time: one is read until it ends,
+ * never by size. */
 #include "klpd/livepatch-sysfs-read.h"
 
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading the small files of /proc and /sys, bounded, below a directory descriptor that stands for "/". Paths are
- * relative ("sys/kernel/notes"). No ownership but what ret_ outputs hand over.
+ * Reading the small files of /proc and /sys, bounded, below a directory descriptor that stands for "/".
+ * Paths are relative ("sys/kernel/notes"). No ownership but what ret_ outputs hand over.
  */
 #pragma once
 
@@ -14,7 +14,8 @@
 
 /* Up to size bytes of a file; ret_size may be NULL. -E2BIG: the file is longer. Not NUL-terminated. */
 int sysfs_read_bytes(int dir_fd, const char *path, void *buf, size_t size, size_t *ret_size);
-/* The file as text without its last newline, NUL-terminated; -EBADMSG: it has a NUL, -E2BIG: longer than size - 1. */
+/* The file as text without its last newline, NUL-terminated; -EBADMSG: it has a NUL, -E2BIG: longer than
+ * size - 1. */
 int sysfs_read_text(int dir_fd, const char *path, char *buf, size_t size);
 /* "0" or "1" ("N" or "Y"); anything else is -EBADMSG. */
 int sysfs_read_bool(int dir_fd, const char *path, bool *ret);

@@ -3,8 +3,8 @@
  * The tree /sys/kernel/livepatch and the facts of the host around it: see livepatch-sysfs.h. Modules are in
  * livepatch-sysfs-modules.c.
  *
- * An entry that vanishes while it is read (its transition has ended, its module went) is dropped: ENOENT and ENODEV
- * below a patch mean "gone", never an error of the whole reading.
+ * An entry that vanishes while it is read (its transition has ended, its module went) is dropped: ENOENT and
+ * ENODEV below a patch mean "gone", never an error of the whole reading.
  */
 #include "klpd/livepatch-sysfs.h"
 
@@ -323,8 +323,8 @@ static int read_lockdown(int root_fd, char **ret) {
 }
 
 /*
- * "ADDRESS  k  FUNCTION+0xOFFSET  [MODULE] FLAGS". Only probes that use ftrace share a function's entry with livepatch,
- * and kretprobes ('r') never modify the instruction pointer: they are in nobody's way.
+ * "ADDRESS  k  FUNCTION+0xOFFSET  [MODULE] FLAGS". Only probes that use ftrace share a function's entry with
+ * livepatch, and kretprobes ('r') never modify the instruction pointer: they are in nobody's way.
  */
 static int parse_kprobe(char *line, SysfsHost *h) {
         char *save = NULL, *type, *symbol, *module, *plus;

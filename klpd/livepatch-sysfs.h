@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the kernel itself says, in /sys and /proc, about livepatches and modules: the truth that is there with or without
- * the shim. Everything is read below root_fd (a descriptor of "/", or of a tree that a test has made), nothing is kept:
- * each call reads the kernel again.
+ * What the kernel itself says, in /sys and /proc, about livepatches and modules: the truth that is there
+ * with or without the shim. Everything is read below root_fd (a descriptor of "/", or of a tree that a test
+ * has made), nothing is kept: each call reads the kernel again.
  *
- * sysfs entries come and go while one reads: what has vanished half way is left out, as if it had gone earlier. Files
- * are read up to a bound, and what is not as the kernel writes it is -EBADMSG (never guessed).
+ * sysfs entries come and go while one reads: what has vanished half way is left out, as if it had gone
+ * earlier. Files are read up to a bound, and what is not as the kernel writes it is -EBADMSG (never
+ * guessed).
  *
- * Errors: -EOPNOTSUPP no livepatch support in this kernel (/sys/kernel/livepatch is missing); -ENOENT the named thing
- * isn't there; -EBADMSG; -E2BIG; -EACCES; -ENOMEM.
+ * Errors: -EOPNOTSUPP no livepatch support in this kernel (/sys/kernel/livepatch is missing); -ENOENT the
+ * named thing isn't there; -EBADMSG; -E2BIG; -EACCES; -ENOMEM.
  */
 #pragma once
 
@@ -21,14 +22,16 @@ typedef struct SysfsPatch {
         int replace;                /* 1, 0; -1: this kernel doesn't say (before 6.12) */
         int stack_order;            /* 1 is the bottom; -1: this kernel doesn't say (before 7.2) */
         unsigned load_order;        /* of its module, by /proc/modules: a lower one was loaded earlier */
-        PatchFunction *functions;   /* sympos as the patch gave it; nops of an atomic replace are among them */
+        /* sympos as the patch gave it; nops of an atomic replace are among them */
+        PatchFunction *functions;
         size_t n_functions;
         char **objects;             /* also those without functions, such as the shim's own */
         char **objects_patched;     /* the ones of them that are loaded and patched now */
 } SysfsPatch;
 
 typedef struct SysfsPatches {
-        SysfsPatch *patches;        /* by stack_order where the kernel says it, else by load_order; bottom first */
+        /* by stack_order where the kernel says it, else by load_order; bottom first */
+        SysfsPatch *patches;
         size_t n_patches;
         bool exact_order;           /* stack_order was there for all of them */
 } SysfsPatches;
@@ -46,7 +49,8 @@ typedef struct SysfsModule {
         unsigned load_order;        /* 0 was loaded first */
         int refcount;               /* -1: can't be unloaded (built without, or permanent) */
         bool live;                  /* not coming or going */
-        bool livepatch;             /* only set by livepatch_sysfs_read_modules(): it has the livepatch taint 'K' */
+        /* only set by livepatch_sysfs_read_modules(): it has the livepatch taint 'K' */
+        bool livepatch;
         char *build_id;             /* lower-case hex, or NULL */
         char *srcversion;           /* or NULL */
 } SysfsModule;
@@ -76,7 +80,8 @@ typedef struct SysfsHost {
         bool sig_enforce;           /* module.sig_enforce=1 */
         char *lockdown;             /* "none", "integrity", "confidentiality"; NULL: no lockdown LSM */
         char *kernel_build_id;      /* of /sys/kernel/notes, lower-case hex, or NULL */
-        PatchFunction *kprobes;     /* functions with a kprobe that is armed; object "vmlinux" or the module */
+        /* functions with a kprobe that is armed; object "vmlinux" or the module */
+        PatchFunction *kprobes;
         size_t n_kprobes;
         bool kprobes_known;         /* debugfs could be read */
 } SysfsHost;
@@ -84,6 +89,7 @@ typedef struct SysfsHost {
 int livepatch_sysfs_read_host(int root_fd, SysfsHost *ret);
 void sysfs_host_done(SysfsHost *h);
 
-/* The build id of ELF notes, as in /sys/kernel/notes, /sys/module/NAME/notes/.note.gnu.build-id and .note.gnu.build-id
- * sections: lower-case hex, malloc'ed. -ENOENT: no build id among them, -EBADMSG: not notes. */
+/* The build id of ELF notes, as in /sys/kernel/notes, /sys/module/NAME/notes/.note.gnu.build-id and
+ * .note.gnu.build-id sections: lower-case hex, malloc'ed. -ENOENT: no build id among them, -EBADMSG: not
+ * notes. */
 int notes_build_id(const void *notes, size_t size, char **ret);

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <libkmod.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,32 +14,34 @@
 
 #define SHIM_MODULE "klp_shim"
 
+static int refuse(PolicyError *error, int r, const char *name, const char *reason) {
+        return policy_error_set(error, r, "can't load '%s': %s", name, reason);
+}
+
 /* Who may have said EPERM or EACCES, in the order in which the kernel asks: the words are for a person. */
 static int explain_denied(int root_fd, const char *name, int r, PolicyError *error) {
-        char lsms[256] = "";
+        char lsms[128] = "", reason[256];
         SysfsHost host;
 
-        if (livepatch_sysfs_read_host(root_fd, &host) >= 0) {
-                if (host.modules_disabled)
-                        policy_error_set(error, r, "loading '%s' was refused: kernel.modules_disabled is 1, no module can "
-                                         "be loaded until the next boot", name);
-                else if (host.lockdown && !streq(host.lockdown, "none"))
-                        policy_error_set(error, r, "loading '%s' was refused: kernel lockdown (%s) allows signed modules "
-                                         "only", name, host.lockdown);
-                else if (host.sig_enforce)
-                        policy_error_set(error, r, "loading '%s' was refused: module.sig_enforce allows signed modules "
-                                         "only", name);
-                else if (sysfs_read_text(root_fd, "sys/kernel/security/lsm", lsms, sizeof(lsms)) >= 0 && lsms[0])
-                        policy_error_set(error, r, "loading '%s' was refused by a security module (active: %s), or "
-                                         "CAP_SYS_MODULE is missing", name, lsms);
-                else
-                        policy_error_set(error, r, "loading '%s' was refused: CAP_SYS_MODULE is missing, or a security "
-                                         "module refuses it", name);
-                sysfs_host_done(&host);
-                return r;
-        }
+        if (livepatch_sysfs_read_host(root_fd, &host) < 0)
+                return refuse(error, r, name, strerror(-r));
 
-        return policy_error_set(error, r, "loading '%s' was refused by the kernel: %s", name, strerror(-r));
+        if (host.modules_disabled)
+                snprintf(reason, sizeof(reason),
+                         "kernel.modules_disabled is 1, no module can be loaded until the next boot");
+        else if (host.lockdown && !streq(host.lockdown, "none"))
+                snprintf(reason, sizeof(reason), "kernel lockdown (%.40s) allows signed modules only",
+                         host.lockdown);
+        else if (host.sig_enforce)
+                snprintf(reason, sizeof(reason), "module.sig_enforce allows signed modules only");
+        else if (sysfs_read_text(root_fd, "sys/kernel/security/lsm", lsms, sizeof(lsms)) >= 0 && lsms[0])
+                snprintf(reason, sizeof(reason),
+                         "refused by a security module (active: %s), or CAP_SYS_MODULE is missing", lsms);
+        else
+                snprintf(reason, sizeof(reason), "CAP_SYS_MODULE is missing, or a security module refuses it");
+
+        sysfs_host_done(&host);
+        return refuse(error, r, name, reason);
 }
 
 int loader_explain(int root_fd, const char *name, int r, PolicyError *error) {
@@ -47,31 +50,34 @@ int loader_explain(int root_fd, const char *name, int r, PolicyError *error) {
         case EACCES:
                 return explain_denied(root_fd, name, r, error);
         case EEXIST:
-                return policy_error_set(error, r, "a module named '%s' is loaded already", name);
+                return refuse(error, r, name, "a module of that name is loaded already");
         case ENOEXEC:
-                return policy_error_set(error, r, "the running kernel doesn't accept '%s' as a module: it was built for "
-                                        "another kernel, or is damaged (the kernel log says which)", name);
+                return refuse(error, r, name,
+                              "the running kernel doesn't accept it as a module: it was built for another "
+                              "kernel, or is damaged (the kernel log says which)");
         case EBADMSG:
-                return policy_error_set(error, r, "the signature of '%s' is damaged", name);
+                return refuse(error, r, name, "its signature is damaged");
         case EKEYREJECTED:
-                return policy_error_set(error, r, "the kernel requires signed modules, and '%s' has no signature, or the "
-                                        "key's use is not allowed", name);
+                return refuse(error, r, name,
+                              "the kernel requires signed modules, and it has no signature, or one by a key "
+                              "that may not sign modules");
         case ENOKEY:
-                return policy_error_set(error, r, "the key that signed '%s' is not known to the kernel", name);
+                return refuse(error, r, name, "the key that signed it is not known to the kernel");
         case ENOENT:
-                return policy_error_set(error, r, "'%s' uses a symbol that the running kernel doesn't have, or a module "
-                                        "that isn't loaded (the kernel log names it)", name);
+                return refuse(error, r, name,
+                              "it uses a symbol that the running kernel doesn't have, or of a module that "
+                              "isn't loaded (the kernel log names it)");
         case EBUSY:
-                return policy_error_set(error, r, "'%s' could not be loaded: a module of that name is coming or going, or "
-                                        "its own start says that another transition is under way", name);
+                return refuse(error, r, name,
+                              "a module of that name is coming or going, or another transition is under way");
         case ENOSYS:
-                return policy_error_set(error, r, "this kernel can't load modules");
+                return refuse(error, r, name, "this kernel can't load modules");
         case EINVAL:
-                return policy_error_set(error, r, "'%s' was refused as invalid: bad parameters, an incompatible livepatch, "
-                                        "or a function that the running kernel doesn't have (the kernel log says which)",
-                                        name);
+                return refuse(error, r, name,
+                              "it is invalid: bad parameters, an incompatible livepatch, or a function that "
+                              "the running kernel doesn't have (the kernel log says which)");
         default:
-                return policy_error_set(error, r, "loading '%s' failed: %s", name, strerror(-r));
+                return refuse(error, r, name, strerror(-r));
         }
 }
 
@@ -81,7 +87,7 @@ int loader_load(int root_fd, int fd, const char *name, const char *params, Polic
         /* Nothing may change between check and use: there is no unsealed fallback. */
         r = sealed_memfd_check(fd);
         if (r < 0)
-                return policy_error_set(error, r, "the content of '%s' isn't sealed", name);
+                return refuse(error, r, name, "its content isn't sealed");
 
         if (syscall(SYS_finit_module, fd, params ?: "", 0) < 0)
                 return loader_explain(root_fd, name, -errno, error);
@@ -112,7 +118,9 @@ int loader_load_shim(int root_fd, PolicyError *error) {
         if (r >= 0 && !list)
                 r = -ENOENT;
         if (r == -ENOENT)
-                return policy_error_set(error, r, SHIM_MODULE " isn't installed for the running kernel: build and install "
+                return policy_error_set(error, r,
+                                        SHIM_MODULE
+                                        " isn't installed for the running kernel: build and install "
                                         "it (package klpd-dkms, or `ninja shim` and depmod)");
         if (r < 0)
                 return policy_error_set(error, r, "can't look up " SHIM_MODULE ": %s", strerror(-r));
@@ -120,14 +128,17 @@ int loader_load_shim(int root_fd, PolicyError *error) {
         kmod_list_foreach(i, list) {
                 struct kmod_module *module = kmod_module_get_module(i);
 
-                r = kmod_module_probe_insert_module(module, KMOD_PROBE_APPLY_BLACKLIST, NULL, NULL, NULL, NULL);
+                r = kmod_module_probe_insert_module(module, KMOD_PROBE_APPLY_BLACKLIST, NULL, NULL, NULL,
+                                                    NULL);
                 kmod_module_unref(module);
                 if (r == KMOD_PROBE_APPLY_BLACKLIST)
                         return policy_error_set(error, -EPERM, SHIM_MODULE " is blacklisted in modprobe.d");
                 if (r == -EPERM || r == -EACCES)
                         return explain_denied(root_fd, SHIM_MODULE, r, error);
                 if (r < 0)
-                        return policy_error_set(error, r, "loading " SHIM_MODULE " failed: %s (the kernel log may say more)",
+                        return policy_error_set(error, r,
+                                                "loading " SHIM_MODULE
+                                                " failed: %s (the kernel log may say more)",
                                                 strerror(-r));
         }
         return 0;
@@ -146,10 +157,13 @@ int loader_unload(const char *name, PolicyError *error) {
         case ENOENT:
                 return policy_error_set(error, r, "module '%s' isn't loaded", name);
         case EBUSY:
-                return policy_error_set(error, r, "module '%s' is coming or going, or has no exit function", name);
+                return policy_error_set(error, r, "module '%s' is coming or going, or has no exit function",
+                                        name);
         case EPERM:
-                return policy_error_set(error, r, "removing module '%s' was refused: CAP_SYS_MODULE is missing, or "
-                                        "kernel.modules_disabled is 1", name);
+                return policy_error_set(error, r,
+                                        "removing module '%s' was refused: CAP_SYS_MODULE is missing, or "
+                                        "kernel.modules_disabled is 1",
+                                        name);
         default:
                 return policy_error_set(error, r, "removing module '%s' failed: %s", name, strerror(-r));
         }

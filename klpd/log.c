@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See log.h. One write() per line, so that lines of klpd and of its children don't mix; control characters in what
- * came from outside (names, errors of others) are replaced, so that nobody forges a second line.
+ * See log.h. One write() per line, so that lines of klpd and of its children don't mix; control characters
+ * in what came from outside (names, errors of others) are replaced, so that nobody forges a second line.
  */
 #include <stdarg.h>
 #include <stdio.h>

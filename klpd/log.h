@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd's log for people: lines on standard error with the priority prefix that systemd understands. What happened to
- * patches goes through audit.h instead, as journal records with fields. Leaves don't log: they return -errno.
+ * klpd's log for people: lines on standard error with the priority prefix that systemd understands. What
+ * happened to patches goes through audit.h instead, as journal records with fields. Leaves don't log: they
+ * return -errno.
  */
 #pragma once
 

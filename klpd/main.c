@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd(8): the daemon. This file starts and ends it: event loop, signals, watchdog, readiness. Everything else is the
- * manager's. SIGHUP reloads; SIGTERM and SIGINT stop: what hasn't begun isn't begun any more, a transition under way is
- * followed until it is over, but not beyond STOP_USEC, since the kernel finishes it without us; a second one stops at once.
+ * klpd(8): the daemon. This file starts and ends it: event loop, signals, watchdog, readiness. Everything
+ * else is the manager's. SIGHUP reloads; SIGTERM and SIGINT stop: what hasn't begun isn't begun any more, a
+ * transition under way is followed until it is over, but not beyond STOP_USEC, since the kernel finishes it
+ * without us; a second one stops at once.
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -29,7 +30,8 @@ static void on_ready(int r, void *userdata) {
                 (void) sd_event_exit(p->event, EXIT_FAILURE);
                 return;
         }
-        (void) sd_notify(false, r < 0 ? "READY=1\nSTATUS=Waiting for the bus" : "READY=1\nSTATUS=Waiting for requests");
+        (void) sd_notify(false, r < 0 ? "READY=1\nSTATUS=Waiting for the bus"
+                                      : "READY=1\nSTATUS=Waiting for requests");
 }
 
 static void on_stopped(void *userdata) {
@@ -39,7 +41,8 @@ static void on_stopped(void *userdata) {
 }
 
 static int on_stop_late(sd_event_source *source, uint64_t usec, void *userdata) {
-        log_warning("A transition is still under way: the kernel goes on with it, klpd doesn't wait any longer");
+        log_warning("A transition is still under way: the kernel goes on with it, klpd doesn't wait any "
+                    "longer");
         on_stopped(userdata);
         return 0;
 }
@@ -74,8 +77,9 @@ static int program_watch(Program *p) {
         sigset_t signals;
         int r;
 
-        if (sigemptyset(&signals) < 0 || sigaddset(&signals, SIGTERM) < 0 || sigaddset(&signals, SIGINT) < 0 ||
-            sigaddset(&signals, SIGHUP) < 0 || sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
+        if (sigemptyset(&signals) < 0 || sigaddset(&signals, SIGTERM) < 0 ||
+            sigaddset(&signals, SIGINT) < 0 || sigaddset(&signals, SIGHUP) < 0 ||
+            sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
                 return -errno;
         r = sd_event_add_signal(p->event, NULL, SIGTERM, on_terminate, p);
         if (r >= 0)
@@ -109,7 +113,8 @@ static int program_run(Program *p, int root_fd) {
 
 static void help(void) {
         (void) printf("klpd [--help] [--version]\n\n"
-                      "Manages the livepatches of this host. Started by systemd, see klpd(8); use klpctl(8) to talk to it.\n");
+                      "Manages the livepatches of this host. Started by systemd, see klpd(8); use klpctl(8) "
+                      "to talk to it.\n");
 }
 
 int main(int argc, char *argv[]) {

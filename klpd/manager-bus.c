@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * org.klpd1.Manager on the bus, member by member as in org.klpd1.xml (a test holds the two together): parse, validate,
- * authorise, act, reply. Whatever comes in is hostile until it has been parsed. Methods are open to everybody as far as
- * the bus is concerned, since it is polkit that says who may.
+ * org.klpd1.Manager on the bus, member by member as in org.klpd1.xml (a test holds the two together): parse,
+ * validate, authorise, act, reply. Whatever comes in is hostile until it has been parsed. Methods are open
+ * to everybody as far as the bus is concerned, since it is polkit that says who may.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,10 +17,11 @@
 
 #define RECONNECT_USEC UINT64_C(2000000)
 
-/* ---- properties ------------------------------------------------------------------------------------------------ */
+/* ---- properties
+ * ------------------------------------------------------------------------------------------------ */
 
-static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                       void *userdata, sd_bus_error *error) {
+static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         return sd_bus_message_append(reply, "s", KLPD_VERSION);
 }
 
@@ -44,7 +45,9 @@ static int get_transition(sd_bus *bus, const char *path, const char *interface, 
         Manager *m = userdata;
 
         manager_refresh(m);
-        return sd_bus_message_append(reply, "s", m->inventory && m->inventory->transition ? m->inventory->transition : "");
+        return sd_bus_message_append(reply, "s",
+                                     m->inventory && m->inventory->transition ? m->inventory->transition
+                                                                              : "");
 }
 
 static int get_shim_abi(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -63,15 +66,17 @@ static int get_shim_problem(sd_bus *bus, const char *path, const char *interface
         return sd_bus_message_append(reply, "s", m->status.shim_problem);
 }
 
-static int get_profile(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                       void *userdata, sd_bus_error *error) {
+static int get_profile(sd_bus *bus, const char *path, const char *interface, const char *property,
+                       sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Manager *m = userdata;
 
-        return sd_bus_message_append(reply, "s", m->world.policy && m->world.policy->profile ? m->world.policy->profile : "");
+        return sd_bus_message_append(reply, "s",
+                                     m->world.policy && m->world.policy->profile ? m->world.policy->profile
+                                                                                 : "");
 }
 
-static int get_levels(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
-                      void *userdata, sd_bus_error *error) {
+static int get_levels(sd_bus *bus, const char *path, const char *interface, const char *property,
+                      sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Manager *m = userdata;
         int r;
 
@@ -83,10 +88,12 @@ static int get_levels(sd_bus *bus, const char *path, const char *interface, cons
                 bool first = true;
                 uint32_t level;
 
-                if (p->kind == PATCH_FOREIGN || p->orphan || !inventory_level(m->inventory, p->vendor, p->stream, &level))
+                if (p->kind == PATCH_FOREIGN || p->orphan ||
+                    !inventory_level(m->inventory, p->vendor, p->stream, &level))
                         continue;
                 for (size_t k = 0; k < i; k++)
-                        if (patch_same_stream(m->inventory->patches[k], p) && !m->inventory->patches[k]->orphan)
+                        if (patch_same_stream(m->inventory->patches[k], p) &&
+                            !m->inventory->patches[k]->orphan)
                                 first = false;
                 if (!first)
                         continue;
@@ -96,7 +103,8 @@ static int get_levels(sd_bus *bus, const char *path, const char *interface, cons
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-/* ---- requests -------------------------------------------------------------------------------------------------- */
+/* ---- requests
+ * -------------------------------------------------------------------------------------------------- */
 
 /* What a request carries until it is authorised. */
 typedef struct Ask {
@@ -124,36 +132,49 @@ static int reply_error(sd_bus_message *message, const sd_bus_error *error) {
 }
 
 /*
- * Reading must not hang on somebody else's say-so: only regular files (and memfds) of file systems that the kernel itself
- * serves, not of FUSE or the network.
+ * Reading must not hang on somebody else's say-so: only regular files (and memfds) of file systems that the
+ * kernel itself serves, not of FUSE or the network.
  */
 static int check_module_fd(int fd, sd_bus_error *error) {
         static const uint32_t local[] = {
-                0x01021994 /* tmpfs, memfd */, 0xef53 /* ext */, 0x58465342 /* xfs */, 0x9123683e /* btrfs */,
-                0x794c7630 /* overlayfs */, 0x858458f6 /* ramfs, rootfs */, 0x73717368 /* squashfs */,
-                0xf2f52010 /* f2fs */, 0xe0f5e1e2 /* erofs */, 0x2fc12fc1 /* zfs */, 0x4d44 /* vfat */,
-                0x9660 /* iso9660 */, 0x958458f6 /* hugetlbfs memfd */,
+                        0x01021994 /* tmpfs, memfd */,
+                        0xef53 /* ext */,
+                        0x58465342 /* xfs */,
+                        0x9123683e /* btrfs */,
+                        0x794c7630 /* overlayfs */,
+                        0x858458f6 /* ramfs, rootfs */,
+                        0x73717368 /* squashfs */,
+                        0xf2f52010 /* f2fs */,
+                        0xe0f5e1e2 /* erofs */,
+                        0x2fc12fc1 /* zfs */,
+                        0x4d44 /* vfat */,
+                        0x9660 /* iso9660 */,
+                        0x958458f6 /* hugetlbfs memfd */,
         };
         struct statfs fs;
         struct stat st;
         int flags;
 
         if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "The file descriptor can't be examined");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "The file descriptor can't be examined");
         flags = fcntl(fd, F_GETFL);
         if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH))
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "The module isn't a regular file opened for reading");
+                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                        "The module isn't a regular file opened for reading");
         if (st.st_size > (off_t) PATCH_FILE_SIZE_MAX)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS, "The module is larger than %u bytes",
-                                         PATCH_FILE_SIZE_MAX);
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "The module is larger than %u bytes", PATCH_FILE_SIZE_MAX);
         for (size_t i = 0; i < ELEMENTSOF(local); i++)
                 if ((uint32_t) fs.f_type == local[i])
                         return 0;
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                "The module is on a file system that others serve (network, FUSE): copy it into a memfd first");
+                                "The module is on a file system that others serve (network, FUSE): copy it "
+                                "into a memfd first");
 }
 
-/* Reads what the caller gave into a sealed memfd of ours. The offset of his descriptor is his: it is not relied on. */
+/* Reads what the caller gave into a sealed memfd of ours. The offset of his descriptor is his: it is not
+ * relied on. */
 static int read_module(JobSpec *spec, int fd, sd_bus_error *error) {
         char path[32];
         int copy, r;
@@ -173,7 +194,8 @@ static int read_module(JobSpec *spec, int fd, sd_bus_error *error) {
         return 0;
 }
 
-static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied, void *userdata) {
+static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
+                          void *userdata) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         Ask *ask = userdata;
         Job *job;
@@ -220,7 +242,8 @@ static int ask_start(Manager *m, JobSpec *spec, int file_fd, sd_bus_message *mes
                 }
                 actions[0] = ACTION_APPLY_FILE;
         }
-        r = authorize(m->authorizer, message, actions, spec->patch, spec->interactive, on_authorized, ask, ask_free);
+        r = authorize(m->authorizer, message, actions, spec->patch, spec->interactive, on_authorized, ask,
+                      ask_free);
         if (r < 0) {
                 ask_free(ask);
                 return r == -EUSERS ? sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
@@ -261,7 +284,8 @@ static int method_disable(sd_bus_message *message, void *userdata, sd_bus_error 
         return method_request(userdata, REQUEST_DISABLE, message, error);
 }
 
-/* Options of a request by descriptor: module_fd is borrowed meanwhile, so that "level" is refused as with a name. */
+/* Options of a request by descriptor: module_fd is borrowed meanwhile, so that "level" is refused as with
+ * a name. */
 static int read_file_options(JobSpec *spec, int fd, sd_bus_message *message, sd_bus_error *error) {
         int r;
 
@@ -286,7 +310,8 @@ static int method_apply_file(sd_bus_message *message, void *userdata, sd_bus_err
         return r < 0 ? r : ask_start(userdata, TAKE_PTR(spec), fd, message, error);
 }
 
-/* ---- questions ------------------------------------------------------------------------------------------------- */
+/* ---- questions
+ * ------------------------------------------------------------------------------------------------- */
 
 static int read_request_kind(const char *text, RequestKind *ret, sd_bus_error *error) {
         RequestKind kind = request_kind_from_string(text);
@@ -324,7 +349,8 @@ static int method_plan_file(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r >= 0)
                 r = read_request_kind(request, &kind, error);
         if (r >= 0 && kind == REQUEST_DISABLE)
-                r = sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "What is to be disabled is named, not given as a file");
+                r = sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
+                                     "What is to be disabled is named, not given as a file");
         if (r >= 0)
                 r = job_spec_new(kind, &spec);
         if (r >= 0)
@@ -361,7 +387,8 @@ static int method_list_states(sd_bus_message *message, void *userdata, sd_bus_er
         if (r == -ENOENT) {
                 manager_mark_stale(m);
                 manager_refresh(m);
-                return sd_bus_error_setf(error, ERROR_SHIM_UNAVAILABLE, "Nothing is known of states without the shim: %s",
+                return sd_bus_error_setf(error, ERROR_SHIM_UNAVAILABLE,
+                                         "Nothing is known of states without the shim: %s",
                                          m->status.shim_problem);
         }
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
@@ -403,7 +430,8 @@ static int method_inventory(sd_bus_message *message, void *userdata, sd_bus_erro
 
         r = m->hands->vtable->read_inventory(m->hands, &inventory);
         if (r < 0)
-                return sd_bus_error_setf(error, ERROR_FAILED, "Can't read from the kernel what runs: %s", strerror(-r));
+                return sd_bus_error_setf(error, ERROR_FAILED, "Can't read from the kernel what runs: %s",
+                                         strerror(-r));
         json = inventory_to_json(inventory);
         if (!json)
                 return -ENOMEM;
@@ -413,54 +441,63 @@ static int method_inventory(sd_bus_message *message, void *userdata, sd_bus_erro
 }
 
 const sd_bus_vtable manager_vtable[] = {
-        SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("s", patch, "a{sv}", options), SD_BUS_RESULT("o", job),
-                                method_apply, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ApplyFile", SD_BUS_ARGS("h", module, "a{sv}", options), SD_BUS_RESULT("o", job),
-                                method_apply_file, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Downgrade", SD_BUS_ARGS("s", patch, "a{sv}", options), SD_BUS_RESULT("o", job),
-                                method_downgrade, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Disable", SD_BUS_ARGS("s", patch, "a{sv}", options), SD_BUS_RESULT("o", job),
-                                method_disable, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", request, "s", patch, "a{sv}", options), SD_BUS_RESULT("s", plan),
-                                method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),
-                                SD_BUS_RESULT("s", plan), method_plan_file, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListPatches", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", patches), method_list_patches,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("DescribePatch", SD_BUS_ARGS("s", patch), SD_BUS_RESULT("s", json), method_describe_patch,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListStates", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", states), method_list_states,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListBlocking", SD_BUS_ARGS("b", with_stacks), SD_BUS_RESULT("aa{sv}", tasks),
-                                method_list_blocking, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uosss)", jobs), method_list_jobs,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD_WITH_ARGS("Inventory", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json), method_inventory,
-                                SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("KernelRelease", "s", get_kernel_release, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("Generation", "t", get_generation, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Transition", "s", get_transition, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("ShimAbi", "u", get_shim_abi, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("ShimProblem", "s", get_shim_problem, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Profile", "s", get_profile, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Levels", "a{su}", get_levels, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job), 0),
-        SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
-                                SD_BUS_ARGS("u", id, "o", job, "s", result, "s", error, "s", message, "s", plan), 0),
-        SD_BUS_SIGNAL_WITH_ARGS("PatchesChanged", SD_BUS_NO_ARGS, 0),
-        SD_BUS_VTABLE_END,
+                SD_BUS_VTABLE_START(0),
+                SD_BUS_METHOD_WITH_ARGS("Apply", SD_BUS_ARGS("s", patch, "a{sv}", options),
+                                        SD_BUS_RESULT("o", job), method_apply, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("ApplyFile", SD_BUS_ARGS("h", module, "a{sv}", options),
+                                        SD_BUS_RESULT("o", job), method_apply_file,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Downgrade", SD_BUS_ARGS("s", patch, "a{sv}", options),
+                                        SD_BUS_RESULT("o", job), method_downgrade,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Disable", SD_BUS_ARGS("s", patch, "a{sv}", options),
+                                        SD_BUS_RESULT("o", job), method_disable, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", request, "s", patch, "a{sv}", options),
+                                        SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),
+                                        SD_BUS_RESULT("s", plan), method_plan_file,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("ListPatches", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", patches),
+                                        method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("DescribePatch", SD_BUS_ARGS("s", patch), SD_BUS_RESULT("s", json),
+                                        method_describe_patch, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("ListStates", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", states),
+                                        method_list_states, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("ListBlocking", SD_BUS_ARGS("b", with_stacks),
+                                        SD_BUS_RESULT("aa{sv}", tasks), method_list_blocking,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(uosss)", jobs),
+                                        method_list_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Inventory", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
+                                        method_inventory, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+                SD_BUS_PROPERTY("KernelRelease", "s", get_kernel_release, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+                SD_BUS_PROPERTY("Generation", "t", get_generation, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("Transition", "s", get_transition, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("ShimAbi", "u", get_shim_abi, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("ShimProblem", "s", get_shim_problem, 0,
+                                SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("Profile", "s", get_profile, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("Levels", "a{su}", get_levels, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job), 0),
+                SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
+                                        SD_BUS_ARGS("u", id, "o", job, "s", result, "s", error, "s", message,
+                                                    "s", plan),
+                                        0),
+                SD_BUS_SIGNAL_WITH_ARGS("PatchesChanged", SD_BUS_NO_ARGS, 0),
+                SD_BUS_VTABLE_END,
 };
 
-/* ---- cancel ---------------------------------------------------------------------------------------------------- */
+/* ---- cancel
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct CancelAsk {
         Manager *manager;
         uint32_t id;
 } CancelAsk;
 
-static void on_cancel_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied, void *userdata) {
+static void on_cancel_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
+                                 void *userdata) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         CancelAsk *ask = userdata;
         Job *job = ask->manager->job;
@@ -494,7 +531,8 @@ int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_erro
         if (!ask)
                 return -ENOMEM;
         *ask = (CancelAsk) { .manager = m, .id = id };
-        r = authorize(m->authorizer, message, actions, spec->patch, interactive, on_cancel_authorized, ask, free);
+        r = authorize(m->authorizer, message, actions, spec->patch, interactive, on_cancel_authorized, ask,
+                      free);
         if (r < 0) {
                 free(ask);
                 return r == -EUSERS ? sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
@@ -503,7 +541,8 @@ int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_erro
         return 1;
 }
 
-/* ---- signals --------------------------------------------------------------------------------------------------- */
+/* ---- signals
+ * --------------------------------------------------------------------------------------------------- */
 
 void manager_announce_job(Manager *m, const Job *job) {
         int r;
@@ -518,9 +557,10 @@ void manager_announce_job_end(Manager *m, const Job *job) {
         bool failed = t->failure.name;
         int r;
 
-        r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "uossss", job->id, job->path,
-                               transaction_result_to_string(t->result), failed ? t->failure.name : "",
-                               failure_message(&t->failure), t->plan_json ?: "");
+        r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "uossss", job->id,
+                               job->path, transaction_result_to_string(t->result),
+                               failed ? t->failure.name : "", failure_message(&t->failure),
+                               t->plan_json ?: "");
         if (r < 0)
                 log_warning("Can't announce the end of job %u: %s", job->id, strerror(-r));
 }
@@ -531,15 +571,17 @@ void manager_announce_changes(Manager *m) {
         if (!m->bus)
                 return;
         manager_refresh(m);
-        r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation", "Transition", "ShimAbi",
-                                           "ShimProblem", "Profile", "Levels", NULL);
+        r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation",
+                                           "Transition", "ShimAbi", "ShimProblem", "Profile", "Levels",
+                                           NULL);
         if (r >= 0)
                 r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
         if (r < 0)
                 log_debug("Can't announce changes: %s", strerror(-r));
 }
 
-/* ---- the connection -------------------------------------------------------------------------------------------- */
+/* ---- the connection
+ * -------------------------------------------------------------------------------------------- */
 
 static int on_reconnect(sd_event_source *source, uint64_t usec, void *userdata);
 
@@ -547,7 +589,8 @@ static void manager_connect_later(Manager *m) {
         int r;
 
         m->bus_timer = sd_event_source_disable_unref(m->bus_timer);
-        r = sd_event_add_time_relative(m->event, &m->bus_timer, CLOCK_MONOTONIC, RECONNECT_USEC, 0, on_reconnect, m);
+        r = sd_event_add_time_relative(m->event, &m->bus_timer, CLOCK_MONOTONIC, RECONNECT_USEC, 0,
+                                       on_reconnect, m);
         if (r < 0)
                 log_error("Can't try again to connect to the bus: %s", strerror(-r));
 }
@@ -594,8 +637,9 @@ static int manager_try_connect(Manager *m) {
         if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, m);
         if (r >= 0)
-                r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                                              "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, m);
+                r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local",
+                                              "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
+                                              "Disconnected", on_disconnected, NULL, m);
         if (r >= 0)
                 r = sd_bus_request_name_async(bus, NULL, "org.klpd1", 0, on_name, m);
         if (r < 0)

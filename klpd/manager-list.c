@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the bus shows of patches and states: what the repository has, put together with what the kernel says, read now.
- * One Listed per patch; where a name is in both, the kernel's word counts for what runs and the file's for the rest.
+ * What the bus shows of patches and states: what the repository has, put together with what the kernel says,
+ * read now. One Listed per patch; where a name is in both, the kernel's word counts for what runs and the
+ * file's for the rest.
  */
 #include <json-c/json.h>
 
@@ -64,8 +65,11 @@ static void listing_add_kernel(Listing *l) {
 
                 if (p->orphan)
                         continue;
-                l->items[l->n_items++] = (Listed) {
-                        .patch = p, .state = state_of(l, p), .enabled = true, .position = (uint32_t) position++,
+                l->items[l->n_items++] = (Listed){
+                                .patch = p,
+                                .state = state_of(l, p),
+                                .enabled = true,
+                                .position = (uint32_t) position++,
                 };
         }
         for (size_t i = 0; l->shim && i < l->shim->n_patches; i++) {
@@ -87,12 +91,15 @@ static void listing_add_repository(Listing *l, const RepositoryEntry *entries, s
                         if (patch_name_equal(l->items[k].patch->name, e->patch->name))
                                 present = &l->items[k];
                 if (!present)
-                        l->items[l->n_items++] = (Listed) {
-                                .patch = e->patch,
-                                .entry = e,
-                                .state = !e->shadowed && is_loaded(l->inventory, e->patch->name) ? "loaded" : "available",
+                        l->items[l->n_items++] = (Listed){
+                                        .patch = e->patch,
+                                        .entry = e,
+                                        .state = !e->shadowed && is_loaded(l->inventory, e->patch->name)
+                                                                 ? "loaded"
+                                                                 : "available",
                         };
-                else if (patch_same_content(present->patch, e->patch) && present->patch->kind != PATCH_FOREIGN) {
+                else if (patch_same_content(present->patch, e->patch) &&
+                         present->patch->kind != PATCH_FOREIGN) {
                         present->entry = e;
                         if (!e->problem)
                                 present->patch = e->patch; /* the same, with what only the file says */
@@ -127,7 +134,8 @@ static int manager_make_listing(Manager *m, Listing *ret) {
         return 0;
 }
 
-/* ---- ListPatches ----------------------------------------------------------------------------------------------- */
+/* ---- ListPatches
+ * ----------------------------------------------------------------------------------------------- */
 
 static int append_strings(sd_bus_message *reply, const char *key, char *const *strings) {
         int r;
@@ -150,19 +158,20 @@ static int append_listed(sd_bus_message *reply, const Listed *l) {
 
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", p->name, "vendor", "s",
-                                          p->vendor, "stream", "s", p->stream, "level", "u", p->level, "cumulative", "b",
-                                          (int) p->cumulative, "kind", "s", patch_kind_to_string(p->kind), "state", "s",
-                                          l->state, "in-repository", "b", (int) !!l->entry);
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", p->name,
+                                          "vendor", "s", p->vendor, "stream", "s", p->stream, "level", "u",
+                                          p->level, "cumulative", "b", (int) p->cumulative, "kind", "s",
+                                          patch_kind_to_string(p->kind), "state", "s", l->state,
+                                          "in-repository", "b", (int) !!l->entry);
         if (r >= 0 && l->enabled)
                 r = sd_bus_message_append(reply, "{sv}", "position", "u", l->position);
         if (r >= 0)
                 r = append_strings(reply, "fixes", p->fixes);
         if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "summary", "s", p->summary ?: "", "severity", "s",
-                                          p->severity ?: "", "kernel", "s", p->kernel ?: "", "digest", "s",
-                                          p->digest ?: "", "problem", "s", l->entry && l->entry->problem ?
-                                          l->entry->problem : "");
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "summary", "s", p->summary ?: "",
+                                          "severity", "s", p->severity ?: "", "kernel", "s", p->kernel ?: "",
+                                          "digest", "s", p->digest ?: "", "problem", "s",
+                                          l->entry && l->entry->problem ? l->entry->problem : "");
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -182,7 +191,8 @@ int manager_append_patches(Manager *m, sd_bus_message *reply) {
         return r;
 }
 
-/* ---- DescribePatch --------------------------------------------------------------------------------------------- */
+/* ---- DescribePatch
+ * --------------------------------------------------------------------------------------------- */
 
 /* Adds value under key; takes it over, NULL is want of memory. */
 static int add_json(struct json_object *object, const char *key, struct json_object *value) {
@@ -243,7 +253,8 @@ int manager_describe(Manager *m, const char *name, char **ret) {
         return r;
 }
 
-/* ---- ListStates ------------------------------------------------------------------------------------------------ */
+/* ---- ListStates
+ * ------------------------------------------------------------------------------------------------ */
 
 static int append_flags(sd_bus_message *reply, uint32_t flags) {
         int r;
@@ -268,9 +279,10 @@ static int append_state(sd_bus_message *reply, const ShimState *s) {
 
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "id", "t", s->id, "version", "u", s->version,
-                                          "name", "s", s->name, "holder", "s", s->holder, "orphan", "b", (int) s->orphan,
-                                          "shadow-count", "t", s->shadow_count, "shadow-bytes", "t", s->shadow_bytes);
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "id", "t", s->id, "version",
+                                          "u", s->version, "name", "s", s->name, "holder", "s", s->holder,
+                                          "orphan", "b", (int) s->orphan, "shadow-count", "t",
+                                          s->shadow_count, "shadow-bytes", "t", s->shadow_bytes);
         if (r >= 0)
                 r = append_flags(reply, s->flags);
         if (r >= 0)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Calls on the bus that change nothing but can't be answered at once: those that first have the repository looked at, a
- * module inspected, or kernel stacks read. Each is a Query, bounded in number; the manager owns them, and drops them with
- * the connection. A query whose helper call is still out when it is dropped lives on, unanswered, until that is back.
+ * Calls on the bus that change nothing but can't be answered at once: those that first have the repository
+ * looked at, a module inspected, or kernel stacks read. Each is a Query, bounded in number; the manager owns
+ * them, and drops them with the connection. A query whose helper call is still out when it is dropped lives
+ * on, unanswered, until that is back.
  */
 #include <stdio.h>
 
@@ -60,12 +61,14 @@ Query *query_free(Query *q) {
 
 static int query_limit(int r, sd_bus_error *error) {
         if (r == -EUSERS)
-                return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED, "Too many calls wait for their answers");
+                return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                        "Too many calls wait for their answers");
         return r;
 }
 
 /* Sends reply if r says that it was built, an error otherwise; frees the query. */
-static void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name, const char *message) {
+static void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name,
+                         const char *message) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         if (r >= 0)
@@ -80,7 +83,8 @@ static void query_finish(Query *q, int r, sd_bus_message *reply, const char *err
         query_free(q);
 }
 
-/* ---- Plan ------------------------------------------------------------------------------------------------------ */
+/* ---- Plan
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int append_plan(sd_bus_message *reply, const Plan *plan) {
         _cleanup_free_ char *text = NULL;
@@ -95,8 +99,8 @@ static int append_plan(sd_bus_message *reply, const Plan *plan) {
         return r < 0 ? r : sd_bus_message_append(reply, "s", text);
 }
 
-static void on_planned(int r, Candidate *candidate, Plan **plan, Inventory **inventory, const Failure *failure,
-                       void *userdata) {
+static void on_planned(int r, Candidate *candidate, Plan **plan, Inventory **inventory,
+                       const Failure *failure, void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Query *q = userdata;
 
@@ -128,7 +132,8 @@ int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bu
         return 1;
 }
 
-/* ---- ListPatches, DescribePatch --------------------------------------------------------------------------------- */
+/* ---- ListPatches, DescribePatch
+ * --------------------------------------------------------------------------------- */
 
 static void on_listed(void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -165,7 +170,8 @@ static void on_described(void *userdata) {
 
         r = manager_describe(q->manager, q->name, &text);
         if (r == -ENOENT) {
-                (void) snprintf(problem, sizeof(problem), "No patch '%s', neither in the repository nor in the kernel", q->name);
+                (void) snprintf(problem, sizeof(problem),
+                                "No patch '%s', neither in the repository nor in the kernel", q->name);
                 query_finish(q, r, NULL, ERROR_NO_SUCH_PATCH, problem);
                 return;
         }
@@ -192,7 +198,8 @@ int manager_query_describe(Manager *m, const char *name, sd_bus_message *message
         return 1;
 }
 
-/* ---- ListBlocking ---------------------------------------------------------------------------------------------- */
+/* ---- ListBlocking
+ * ---------------------------------------------------------------------------------------------- */
 
 /* "[<0>] do_something+0x12/0x34 [module]" -> "do_something". */
 static bool frame_function(const char *line, char *buf, size_t size) {
@@ -238,7 +245,8 @@ static int append_stack(sd_bus_message *reply, const Inventory *inventory, const
 
                 (void) snprintf(frame, sizeof(frame), "%.*s", (int) (n < 500 ? n : 500), line);
                 r = sd_bus_message_append(reply, "s", frame);
-                if (!*patched && frame_function(frame, function, sizeof(function)) && is_patched(inventory, function))
+                if (!*patched && frame_function(frame, function, sizeof(function)) &&
+                    is_patched(inventory, function))
                         (void) snprintf(patched, sizeof(patched), "%s", function);
                 line += n + (line[n] == '\n');
         }
@@ -249,8 +257,8 @@ static int append_stack(sd_bus_message *reply, const Inventory *inventory, const
         return r;
 }
 
-static int append_task(sd_bus_message *reply, const Inventory *inventory, const ShimTask *task, const char *stack,
-                       bool with_stack) {
+static int append_task(sd_bus_message *reply, const Inventory *inventory, const ShimTask *task,
+                       const char *stack, bool with_stack) {
         _cleanup_free_ char *unit = NULL;
         int r;
 
@@ -258,9 +266,9 @@ static int append_task(sd_bus_message *reply, const Inventory *inventory, const 
                 unit = NULL;
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "pid", "u", task->pid, "tid", "u", task->tid, "comm",
-                                          "s", task->comm, "kernel-thread", "b", (int) task->kthread, "unit", "s",
-                                          unit ?: "");
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "pid", "u", task->pid, "tid", "u",
+                                          task->tid, "comm", "s", task->comm, "kernel-thread", "b",
+                                          (int) task->kthread, "unit", "s", unit ?: "");
         if (r >= 0 && with_stack)
                 r = append_stack(reply, inventory, stack);
         return r < 0 ? r : sd_bus_message_close_container(reply);
@@ -277,7 +285,8 @@ static void query_reply_blocking(Query *q) {
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "a{sv}");
         for (size_t i = 0; r >= 0 && i < q->n_tasks; i++)
-                r = append_task(reply, m->inventory, &q->tasks[i], q->stacks ? q->stacks[i] : NULL, q->stacks);
+                r = append_task(reply, m->inventory, &q->tasks[i], q->stacks ? q->stacks[i] : NULL,
+                                q->stacks);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         query_finish(q, r, reply, NULL, NULL);
@@ -346,7 +355,8 @@ static int query_blocking(Manager *m, bool with_stacks, sd_bus_message *message,
         if (r < 0) {
                 query_free(q);
                 if (r == -EOPNOTSUPP)
-                        return sd_bus_error_set(error, ERROR_UNSUPPORTED, "This kernel has no livepatch support");
+                        return sd_bus_error_set(error, ERROR_UNSUPPORTED,
+                                                "This kernel has no livepatch support");
                 return sd_bus_error_setf(error, ERROR_FAILED, "Can't list tasks: %s", strerror(-r));
         }
         if (with_stacks) {
@@ -363,7 +373,8 @@ static int query_blocking(Manager *m, bool with_stacks, sd_bus_message *message,
         return 1;
 }
 
-static void on_stacks_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied, void *userdata) {
+static void on_stacks_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
+                                 void *userdata) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         Manager *m = userdata;
 

@@ -16,7 +16,8 @@
 /* How long the kernel's announcements of what klpd has done itself may lag behind. */
 #define EXPECTED_USEC UINT64_C(5000000)
 
-/* ---- configuration --------------------------------------------------------------------------------------------- */
+/* ---- configuration
+ * --------------------------------------------------------------------------------------------- */
 
 static void on_config_problem(const char *text, void *userdata) {
         log_warning("%s", text);
@@ -70,7 +71,8 @@ static int read_policy(int root_fd, Policy **ret, char **ret_problem) {
         return r;
 }
 
-/* A policy that can't be read is not replaced by another one: at start nothing is allowed, later the old one stays. */
+/* A policy that can't be read is not replaced by another one: at start nothing is allowed, later the old
+ * one stays. */
 static void manager_load_policy(Manager *m) {
         _cleanup_free_ char *problem = NULL;
         Policy *policy = NULL;
@@ -81,8 +83,9 @@ static void manager_load_policy(Manager *m) {
                 if (!problem && asprintf(&problem, "/%s: %s", POLICY_PATH, strerror(-r)) < 0)
                         problem = NULL;
                 log_error("Failed to read the policy%s: %s",
-                          m->policy || (m->status.livepatch && !m->policy_problem) ? ", the old one stays in force" :
-                                                                                   ", nothing is allowed",
+                          m->policy || (m->status.livepatch && !m->policy_problem)
+                                          ? ", the old one stays in force"
+                                          : ", nothing is allowed",
                           problem ?: strerror(-r));
                 if (m->world.policy)
                         return;
@@ -98,7 +101,8 @@ static void manager_load_policy(Manager *m) {
         m->policy_problem = (free(m->policy_problem), NULL);
 }
 
-/* ---- what is kept of the kernel -------------------------------------------------------------------------------- */
+/* ---- what is kept of the kernel
+ * -------------------------------------------------------------------------------- */
 
 void manager_refresh(Manager *m) {
         Inventory *inventory;
@@ -135,12 +139,14 @@ void manager_mark_stale(Manager *m) {
         m->stale = true;
         if (m->announce)
                 return;
-        r = sd_event_add_time_relative(m->event, &m->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0, on_announce, m);
+        r = sd_event_add_time_relative(m->event, &m->announce, CLOCK_MONOTONIC, ANNOUNCE_USEC, 0,
+                                       on_announce, m);
         if (r < 0)
                 log_warning("Can't announce changes: %s", strerror(-r));
 }
 
-/* ---- what the kernel announces --------------------------------------------------------------------------------- */
+/* ---- what the kernel announces
+ * --------------------------------------------------------------------------------- */
 
 /* klpd itself has just loaded or removed this module. */
 static void manager_expect(Manager *m, const char *module) {
@@ -184,7 +190,8 @@ static void manager_audit_foreign(Manager *m, const ShimEvent *event) {
         case KLP_SHIM_EVENT_ENDED:
                 if (event->error < 0)
                         audit_field_u64(r, "KLPD_ERRNO", (uint64_t) -event->error);
-                audit_send(m->audit, r, LOG_WARNING, "The %s of livepatch '%s' that klpd had not asked for has ended: %s%s",
+                audit_send(m->audit, r, LOG_WARNING,
+                           "The %s of livepatch '%s' that klpd had not asked for has ended: %s%s",
                            shim_operation_to_string(event->operation) ?: "change", event->name,
                            shim_end_to_string(event->end) ?: "unknown", event->forced ? ", forced" : "");
                 return;
@@ -192,7 +199,8 @@ static void manager_audit_foreign(Manager *m, const ShimEvent *event) {
         case KLP_SHIM_EVENT_MODULE_UNLOADED:
         case KLP_SHIM_EVENT_REGISTERED:
         case KLP_SHIM_EVENT_UNREGISTERED:
-                audit_send(m->audit, r, LOG_NOTICE, "Livepatch module '%s', %s behind klpd's back", event->name, what);
+                audit_send(m->audit, r, LOG_NOTICE, "Livepatch module '%s', %s behind klpd's back",
+                           event->name, what);
                 return;
         case KLP_SHIM_EVENT_STATE_INTRODUCED:
         case KLP_SHIM_EVENT_STATE_KEPT:
@@ -201,9 +209,11 @@ static void manager_audit_foreign(Manager *m, const ShimEvent *event) {
         case KLP_SHIM_EVENT_STATE_REMOVED:
         case KLP_SHIM_EVENT_STATE_ORPHANED:
         case KLP_SHIM_EVENT_SHADOW_FREED:
-                audit_send(m->audit, r, event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_NOTICE,
-                           "State 0x%" PRIx64 "%s%s of livepatch '%s': %s, which klpd had not asked for", event->state_id,
-                           event->state_name[0] ? " " : "", event->state_name, event->name, what);
+                audit_send(m->audit, r,
+                           event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_NOTICE,
+                           "State 0x%" PRIx64 "%s%s of livepatch '%s': %s, which klpd had not asked for",
+                           event->state_id, event->state_name[0] ? " " : "", event->state_name, event->name,
+                           what);
                 return;
         }
         audit_record_free(r);
@@ -270,7 +280,8 @@ static Patch *on_lookup(const char *name, const char *build_id, void *userdata) 
         return entry->patch;
 }
 
-/* ---- jobs ------------------------------------------------------------------------------------------------------- */
+/* ---- jobs
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void manager_check_stopped(Manager *m) {
         void (*stopped)(void *userdata);
@@ -325,7 +336,8 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
                 if (!t)
                         r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
                 else
-                        r = sd_bus_error_setf(error, ERROR_BUSY, "Job %u is under way: %s of '%s', step %s, for uid %u",
+                        r = sd_bus_error_setf(error, ERROR_BUSY,
+                                              "Job %u is under way: %s of '%s', step %s, for uid %u",
                                               m->job->id, request_kind_to_string(t->spec->kind),
                                               transaction_patch_name(t), transaction_step_name(t),
                                               (unsigned) t->spec->uid);
@@ -358,9 +370,11 @@ static void on_collector_removed(const char *module, void *userdata) {
         manager_mark_stale(m);
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------- */
+/* ---- the object
+ * ------------------------------------------------------------------------------------------------- */
 
-int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata, Manager **ret) {
+int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata,
+                Manager **ret) {
         _cleanup_(manager_freep) Manager *m = NULL;
         int r;
 
@@ -418,7 +432,8 @@ Manager *manager_free(Manager *m) {
         collector_free(m->collector);
         repository_wait_free(m->first_refresh);
         m->repository = repository_free(m->repository);
-        /* Answers -ECANCELED to what the helper is at; those who get that hold what they need of themselves. */
+        /* Answers -ECANCELED to what the helper is at; those who get that hold what they need of
+         * themselves. */
         m->hands = hands_free(m->hands);
         sd_event_source_disable_unref(m->announce);
         authorizer_free(m->authorizer);
@@ -441,10 +456,11 @@ static void manager_audit_daemon(Manager *m, const char *what) {
         for (size_t i = 0; i < n; i++)
                 audit_field(r, "KLPD_PATCH", m->inventory->patches[i]->name);
         if (!m->status.livepatch)
-                audit_send(m->audit, r, LOG_WARNING, "klpd %s: this kernel (%s) has no livepatch support", what,
-                           m->uts.release);
+                audit_send(m->audit, r, LOG_WARNING, "klpd %s: this kernel (%s) has no livepatch support",
+                           what, m->uts.release);
         else
-                audit_send(m->audit, r, LOG_INFO, "klpd %s on %s: %zu livepatches enabled%s%s%s%s", what, m->uts.release, n,
+                audit_send(m->audit, r, LOG_INFO, "klpd %s on %s: %zu livepatches enabled%s%s%s%s", what,
+                           m->uts.release, n,
                            m->inventory && m->inventory->transition ? ", in transition: " : "",
                            m->inventory && m->inventory->transition ? m->inventory->transition : "",
                            m->status.shim_problem[0] ? "; no shim: " : "", m->status.shim_problem);
@@ -456,7 +472,8 @@ static void on_shim_loaded(int r, const char *text, void *userdata) {
         if (r == -ECANCELED)
                 return; /* we are going */
         if (r < 0)
-                log_warning("Failed to load klp_shim, managed patches can't be used: %s", *text ? text : strerror(-r));
+                log_warning("Failed to load klp_shim, managed patches can't be used: %s",
+                            *text ? text : strerror(-r));
         m->stale = true;
         manager_refresh(m);
         manager_audit_daemon(m, "started");
@@ -510,7 +527,8 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata) {
         m->stopping = true;
         m->stopped = stopped;
         m->stopped_userdata = userdata;
-        /* What hasn't begun yet isn't begun; what is in transition ends in the kernel in any case, and is followed. */
+        /* What hasn't begun yet isn't begun; what is in transition ends in the kernel in any case, and is
+         * followed. */
         if (m->job && m->job->transaction->transition_start_usec == 0)
                 (void) transaction_cancel(m->job->transaction);
         manager_check_stopped(m);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The manager: what klpd is while it runs. It owns configuration, policy, hands, repository, audit, the bus connection, and
- * at most one job; it hears the shim's events and tells apart what its job does from what somebody did behind its back.
- * manager-bus.c is its face on the bus, manager-list.c what that shows of patches, states and tasks.
+ * The manager: what klpd is while it runs. It owns configuration, policy, hands, repository, audit, the bus
+ * connection, and at most one job; it hears the shim's events and tells apart what its job does from what
+ * somebody did behind its back. manager-bus.c is its face on the bus, manager-list.c what that shows of
+ * patches, states and tasks.
  *
- * The kernel is read when it is needed; what is kept of it (status, levels) serves the properties, and is marked stale by
- * every event.
+ * The kernel is read when it is needed; what is kept of it (status, levels) serves the properties, and is
+ * marked stale by every event.
  */
 #pragma once
 
@@ -59,14 +60,17 @@ struct Manager {
         bool stale;
         sd_event_source *announce;     /* PropertiesChanged and PatchesChanged, a moment later */
         char foreign[PATCH_NAME_MAX + 1]; /* patch whose transition somebody else has started */
-        ExpectedModule expected[MANAGER_EXPECTED_MAX]; /* modules that klpd itself has just loaded or removed */
+        ExpectedModule expected[MANAGER_EXPECTED_MAX]; /* modules that klpd itself has just loaded or removed
+                                                        */
         bool stopping;
         void (*stopped)(void *userdata);
         void *stopped_userdata;
 };
 
-/* Takes hands over, also on failure. root_fd: "/", or a test's tree; duplicated. send NULL: to the journal. */
-int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata, Manager **ret);
+/* Takes hands over, also on failure. root_fd: "/", or a test's tree; duplicated. send NULL: to the
+ * journal. */
+int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata,
+                Manager **ret);
 Manager *manager_free(Manager *m); /* NULL is fine */
 DEFINE_CLEANUP(Manager *, manager_free);
 
@@ -83,9 +87,11 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
 void manager_refresh(Manager *m);
 void manager_mark_stale(Manager *m);
 
-/* ---- manager-bus.c --------------------------------------------------------------------------------------------- */
+/* ---- manager-bus.c
+ * --------------------------------------------------------------------------------------------- */
 
-/* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the first try. */
+/* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the
+ * first try. */
 int manager_connect(Manager *m, void (*ready)(int r, void *userdata), void *userdata);
 void manager_disconnect(Manager *m);
 int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_error *error);
@@ -95,7 +101,8 @@ void manager_announce_changes(Manager *m);
 
 extern const sd_bus_vtable manager_vtable[];
 
-/* ---- manager-query.c: calls that are answered later -------------------------------------------------------------- */
+/* ---- manager-query.c: calls that are answered later
+ * -------------------------------------------------------------- */
 
 struct Query {
         Manager *manager;
@@ -118,12 +125,14 @@ struct Query {
 int query_new(Manager *m, sd_bus_message *message, Query **ret);
 Query *query_free(Query *q);
 
-int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bus_error *error); /* takes spec over */
+int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message,
+                       sd_bus_error *error); /* takes spec over */
 int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error);
 int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error);
 int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error);
 
-/* ---- manager-list.c -------------------------------------------------------------------------------------------- */
+/* ---- manager-list.c
+ * -------------------------------------------------------------------------------------------- */
 
 int manager_append_patches(Manager *m, sd_bus_message *reply);
 int manager_describe(Manager *m, const char *name, char **ret); /* -ENOENT */

@@ -77,8 +77,8 @@ static int adopt_content(Patch *manifest, const Patch *inspected) {
         if (manifest->n_functions > 0)
                 return r;
         for (size_t i = 0; r >= 0 && i < inspected->n_functions; i++)
-                r = patch_add_function(manifest, inspected->functions[i].object, inspected->functions[i].function,
-                                       inspected->functions[i].sympos);
+                r = patch_add_function(manifest, inspected->functions[i].object,
+                                       inspected->functions[i].function, inspected->functions[i].sympos);
         return r;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Decompression of modules, in memory, bounded on both ends: the output by PATCH_FILE_SIZE_MAX, the decoder's own memory
- * by DECODER_MEMORY_MAX. A file has to be exactly one stream that ends where the file does. The only file that knows
- * liblzma and libzstd.
+ * Decompression of modules, in memory, bounded on both ends: the output by PATCH_FILE_SIZE_MAX, the
+ * decoder's own memory by DECODER_MEMORY_MAX. A file has to be exactly one stream that ends where the file
+ * does. The only file that knows liblzma and libzstd.
  */
 #include <lzma.h>
 #include <zstd.h>
@@ -104,7 +104,8 @@ static int decompress_zstd(const void *bytes, size_t size, Output *o) {
                         r = in.pos == in.size ? 0 : -EBADMSG;
                         break;
                 }
-                if (in.pos == before && o->n == n_before && o->n < o->size) { /* wants more input, and there is none */
+                /* wants more input, and there is none */
+                if (in.pos == before && o->n == n_before && o->n < o->size) {
                         r = -EBADMSG;
                         break;
                 }
@@ -115,7 +116,8 @@ static int decompress_zstd(const void *bytes, size_t size, Output *o) {
 }
 
 int patch_file_decompress(const void *bytes, size_t size, void **ret, size_t *ret_size, PolicyError *error) {
-        static const uint8_t xz[] = { 0xfd, '7', 'z', 'X', 'Z', 0 }, zstd[] = { 0x28, 0xb5, 0x2f, 0xfd }, gzip[] = { 0x1f, 0x8b };
+        static const uint8_t xz[] = {0xfd, '7', 'z', 'X', 'Z', 0}, zstd[] = {0x28, 0xb5, 0x2f, 0xfd},
+                             gzip[] = {0x1f, 0x8b};
         const char *what;
         Output o = {};
         int r;
@@ -127,7 +129,8 @@ int patch_file_decompress(const void *bytes, size_t size, void **ret, size_t *re
                 what = "zstd";
                 r = decompress_zstd(bytes, size, &o);
         } else if (size >= sizeof(gzip) && memcmp(bytes, gzip, sizeof(gzip)) == 0)
-                return policy_error_set(error, -EPROTONOSUPPORT, "the file is compressed with gzip; klpd reads .ko, .ko.xz and "
+                return policy_error_set(error, -EPROTONOSUPPORT,
+                                        "the file is compressed with gzip; klpd reads .ko, .ko.xz and "
                                         ".ko.zst");
         else
                 return policy_error_set(error, -ENODATA, "the file isn't compressed");
@@ -136,10 +139,11 @@ int patch_file_decompress(const void *bytes, size_t size, void **ret, size_t *re
                 free(o.bytes);
                 switch (-r) {
                 case E2BIG:
-                        return policy_error_set(error, r, "the %s-compressed file needs more than %u MiB", what,
-                                                PATCH_FILE_SIZE_MAX >> 20);
+                        return policy_error_set(error, r, "the %s-compressed file needs more than %u MiB",
+                                                what, PATCH_FILE_SIZE_MAX >> 20);
                 case EBADMSG:
-                        return policy_error_set(error, r, "the %s-compressed file is truncated or damaged", what);
+                        return policy_error_set(error, r, "the %s-compressed file is truncated or damaged",
+                                                what);
                 default:
                         return policy_error_set(error, r, "can't decompress the file: %s", strerror(-r));
                 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See patch-file-modinfo.h. The section is a row of "key=value" strings, each ended by NUL, with any number of NULs
- * between them. Keys of ours start with "klp_" (DESIGN.md, "Metadata of a patch"); one of them that we don't know is an
- * error, since it may change what the patch means; other keys are the kernel's and skipped.
+ * See patch-file-modinfo.h. The section is a row of "key=value" strings, each ended by NUL, with any number
+ * of NULs between them. Keys of ours start with "klp_" (DESIGN.md, "Metadata of a patch"); one of them that
+ * we don't know is an error, since it may change what the patch means; other keys are the kernel's and
+ * skipped.
  */
 #include "klpd/patch-file-modinfo.h"
 
@@ -11,7 +12,8 @@
 typedef struct Modinfo {
         PatchFile *file;
         PolicyError *error;
-        const char *name, *livepatch, *vendor, *stream, *level, *cumulative, *summary, *severity, *srcversion, *depends;
+        const char *name, *livepatch, *vendor, *stream, *level, *cumulative, *summary, *severity,
+                        *srcversion, *depends;
         const char *vermagic;
         char **states, **functions, **fixes, **requires, **conflicts;
 } Modinfo;
@@ -83,7 +85,8 @@ static bool utf8_is_valid(const char *text) {
 static int take_klp(Modinfo *m, const char *key, const char *value) {
         /* It goes on as JSON. */
         if (!utf8_is_valid(key) || !utf8_is_valid(value))
-                return policy_error_set(m->error, -EBADMSG, ".modinfo has a klp_ line that is not readable text (UTF-8)");
+                return policy_error_set(m->error, -EBADMSG,
+                                        ".modinfo has a klp_ line that is not readable text (UTF-8)");
         if (streq(key, "klp_vendor"))
                 return once(m, key, &m->vendor, value);
         if (streq(key, "klp_stream"))
@@ -107,13 +110,14 @@ static int take_klp(Modinfo *m, const char *key, const char *value) {
         if (streq(key, "klp_conflicts"))
                 return repeated(m, key, &m->conflicts, PATCH_LIST_MAX, value);
 
-        return policy_error_set(m->error, -EBADMSG, ".modinfo has the key '%.*s', which this klpd doesn't know", QUOTE_MAX,
-                                key);
+        return policy_error_set(m->error, -EBADMSG,
+                                ".modinfo has the key '%.*s', which this klpd doesn't know", QUOTE_MAX, key);
 }
 
 static int take(Modinfo *m, const char *key, const char *value) {
         if (streq(key, "srcversion") && !utf8_is_valid(value))
-                return policy_error_set(m->error, -EBADMSG, ".modinfo: srcversion is not readable text (UTF-8)");
+                return policy_error_set(m->error, -EBADMSG,
+                                        ".modinfo: srcversion is not readable text (UTF-8)");
         if (streq(key, "name"))
                 return once(m, key, &m->name, value);
         if (streq(key, "vermagic"))
@@ -171,16 +175,19 @@ static int parse_state(Modinfo *m, Patch *patch, const char *value) {
                 const char *colon = strchr(p, ':');
 
                 if (!colon || parse_u64(p, (size_t) (colon - p), max[i], fields + i) < 0)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' is no klp_state (ID:VERSION:FLAGS:NAME)",
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo: '%.*s' is no klp_state (ID:VERSION:FLAGS:NAME)",
                                                 QUOTE_MAX, value);
                 p = colon + 1;
         }
 
         r = patch_add_state(patch, fields[0], (uint32_t) fields[1], (uint32_t) fields[2], *p ? p : NULL);
         if (r == -EEXIST)
-                return policy_error_set(m->error, -EBADMSG, ".modinfo declares state %" PRIu64 " twice", fields[0]);
+                return policy_error_set(m->error, -EBADMSG, ".modinfo declares state %" PRIu64 " twice",
+                                        fields[0]);
         if (r == -EINVAL)
-                return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' is no possible state (id, version or name)",
+                return policy_error_set(m->error, -EBADMSG,
+                                        ".modinfo: '%.*s' is no possible state (id, version or name)",
                                         QUOTE_MAX, value);
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
 }
@@ -192,8 +199,10 @@ static int parse_function(Modinfo *m, Patch *patch, const char *value) {
         uint64_t sympos;
         int r;
 
-        if (!colon || !comma || comma < colon || parse_u64(comma + 1, strlen(comma + 1), UINT32_MAX, &sympos) < 0)
-                return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' is no klp_func (OBJECT:FUNCTION,SYMPOS)",
+        if (!colon || !comma || comma < colon ||
+            parse_u64(comma + 1, strlen(comma + 1), UINT32_MAX, &sympos) < 0)
+                return policy_error_set(m->error, -EBADMSG,
+                                        ".modinfo: '%.*s' is no klp_func (OBJECT:FUNCTION,SYMPOS)",
                                         QUOTE_MAX, value);
 
         object = strndup(value, (size_t) (colon - value));
@@ -203,9 +212,11 @@ static int parse_function(Modinfo *m, Patch *patch, const char *value) {
 
         r = patch_add_function(patch, object, function, (uint32_t) sympos);
         if (r == -EEXIST)
-                return policy_error_set(m->error, -EBADMSG, ".modinfo declares function '%.*s' twice", QUOTE_MAX, value);
+                return policy_error_set(m->error, -EBADMSG, ".modinfo declares function '%.*s' twice",
+                                        QUOTE_MAX, value);
         if (r == -EINVAL)
-                return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' has an impossible object or function", QUOTE_MAX,
+                return policy_error_set(m->error, -EBADMSG,
+                                        ".modinfo: '%.*s' has an impossible object or function", QUOTE_MAX,
                                         value);
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
 }
@@ -218,11 +229,13 @@ static int add_strings(Modinfo *m, const char *key, char **values, char ***list,
                 Relation relation;
 
                 if (relations && relation_parse(*s, &relation) < 0)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' is nothing that %s may say", QUOTE_MAX,
-                                                *s, key);
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo: '%.*s' is nothing that %s may say", QUOTE_MAX, *s,
+                                                key);
                 r = patch_add_string(list, *s);
                 if (r == -EINVAL)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: %s is not readable text", key);
+                        return policy_error_set(m->error, -EBADMSG, ".modinfo: %s is not readable text",
+                                                key);
                 if (r < 0)
                         return policy_error_set(m->error, r, "too many %s", key);
         }
@@ -250,7 +263,8 @@ static int set_name(Modinfo *m, const char *key, char **field, const char *value
         if (!value)
                 return 0;
         if (!patch_name_is_valid(value))
-                return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' can't be a %s", QUOTE_MAX, value, key);
+                return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' can't be a %s", QUOTE_MAX,
+                                        value, key);
         r = patch_set(field, value);
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
 }
@@ -260,15 +274,16 @@ static int set_level(Modinfo *m, Patch *patch) {
 
         if (m->level) {
                 if (parse_u64(m->level, strlen(m->level), UINT32_MAX, &level) < 0)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' can't be a klp_level", QUOTE_MAX,
-                                                m->level);
+                        return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' can't be a klp_level",
+                                                QUOTE_MAX, m->level);
                 patch->level = (uint32_t) level;
         }
 
         if (m->cumulative) {
                 if (!streq(m->cumulative, "Y") && !streq(m->cumulative, "N"))
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: klp_cumulative is '%.*s', not Y or N",
-                                                QUOTE_MAX, m->cumulative);
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo: klp_cumulative is '%.*s', not Y or N", QUOTE_MAX,
+                                                m->cumulative);
                 patch->cumulative = streq(m->cumulative, "Y");
         }
         return 0;
@@ -281,10 +296,12 @@ static int set_kernel(Modinfo *m, Patch *patch) {
         int r;
 
         if (!m->vermagic)
-                return policy_error_set(m->error, -EBADMSG, "'%s' has no vermagic: it isn't a finished module", m->name);
+                return policy_error_set(m->error, -EBADMSG,
+                                        "'%s' has no vermagic: it isn't a finished module", m->name);
         n = strcspn(m->vermagic, " ");
         if (n == 0 || n >= sizeof(release) || !utf8_is_valid(m->vermagic))
-                return policy_error_set(m->error, -EBADMSG, "the vermagic of '%s' names no kernel release", m->name);
+                return policy_error_set(m->error, -EBADMSG, "the vermagic of '%s' names no kernel release",
+                                        m->name);
         memcpy(release, m->vermagic, n);
         release[n] = 0;
 
@@ -303,11 +320,13 @@ static int set_depends(Modinfo *m) {
                 int r;
 
                 if (n > PATCH_NAME_MAX)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: depends names no possible module");
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo: depends names no possible module");
                 memcpy(name, p, n);
                 name[n] = 0;
                 if (!patch_name_is_valid(name))
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo: depends names no possible module");
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo: depends names no possible module");
                 r = strv_extend(&m->file->depends, name);
                 if (r < 0)
                         return policy_error_set(m->error, r, "%s", strerror(-r));
@@ -319,11 +338,15 @@ static int set_depends(Modinfo *m) {
 
 /* What a managed patch must say: the same macro writes it all, so what is missing was taken out. */
 static int check_managed(Modinfo *m) {
-        const char *missing = !m->vendor ? "klp_vendor" : !m->stream ? "klp_stream" : !m->level ? "klp_level" :
-                !m->cumulative ? "klp_cumulative" : NULL;
+        const char *missing = !m->vendor       ? "klp_vendor"
+                              : !m->stream     ? "klp_stream"
+                              : !m->level      ? "klp_level"
+                              : !m->cumulative ? "klp_cumulative"
+                                               : NULL;
 
         if (missing)
-                return policy_error_set(m->error, -EBADMSG, "'%s' registers with klp_shim, but its .modinfo has no %s", m->name,
+                return policy_error_set(m->error, -EBADMSG,
+                                        "'%s' registers with klp_shim, but its .modinfo has no %s", m->name,
                                         missing);
         return 0;
 }
@@ -387,11 +410,13 @@ static int read_strings(Modinfo *m, const char *p, size_t size) {
                 int r;
 
                 if (n == size)
-                        return policy_error_set(m->error, -EBADMSG, ".modinfo is cut off in the middle of a string");
+                        return policy_error_set(m->error, -EBADMSG,
+                                                ".modinfo is cut off in the middle of a string");
                 if (n > 0) {
                         equals = memchr(p, '=', n);
                         if (!equals)
-                                return policy_error_set(m->error, -EBADMSG, ".modinfo has '%.*s', which is no key=value",
+                                return policy_error_set(m->error, -EBADMSG,
+                                                        ".modinfo has '%.*s', which is no key=value",
                                                         QUOTE_MAX, p);
                         if ((size_t) (equals - p) < sizeof(key)) {
                                 memcpy(key, p, (size_t) (equals - p));
@@ -416,9 +441,11 @@ static int parse(Modinfo *m, const void *bytes, size_t size, const ModinfoContex
                 return r;
 
         if (!m->name || !patch_name_is_valid(m->name) || m->name[0] == '.')
-                return policy_error_set(m->error, -EBADMSG, "the module has no name, or one that can't be a module's");
+                return policy_error_set(m->error, -EBADMSG,
+                                        "the module has no name, or one that can't be a module's");
         if (!m->livepatch || !streq(m->livepatch, "Y"))
-                return policy_error_set(m->error, -ENOPKG, "'%s' is a kernel module, but no livepatch", m->name);
+                return policy_error_set(m->error, -ENOPKG, "'%s' is a kernel module, but no livepatch",
+                                        m->name);
         if (context->managed) {
                 r = check_managed(m);
                 if (r < 0)

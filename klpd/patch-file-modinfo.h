@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Internal to patch-file*: the section .modinfo, from bytes to a PatchFile. Pure; fed with bytes by the unit tests and by
- * tests/fuzz.
+ * Internal to patch-file*: the section .modinfo, from bytes to a PatchFile. Pure; fed with bytes by the unit
+ * tests and by tests/fuzz.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See patch-file.h. Lengths and places are checked here against the size of the file before libelf is asked for data, so
- * that a truncated file is called truncated.
+ * See patch-file.h. Lengths and places are checked here against the size of the file before libelf is asked
+ * for data, so that a truncated file is called truncated.
  */
 #include "klpd/patch-file.h"
 
@@ -76,7 +76,8 @@ static int check_header(Module *m, const void *bytes) {
         if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_machine != NATIVE_MACHINE)
                 return policy_error_set(m->error, -ENOEXEC, "the file was built for another architecture");
         if (h.e_type != ET_REL)
-                return policy_error_set(m->error, -ENOEXEC, "the file is ELF, but no kernel module (not relocatable)");
+                return policy_error_set(m->error, -ENOEXEC,
+                                        "the file is ELF, but no kernel module (not relocatable)");
         if (h.e_shentsize != sizeof(Elf64_Shdr) || h.e_shoff == 0)
                 return bad(m, "it has no section headers");
         if (h.e_shoff > m->size || (m->size - h.e_shoff) / sizeof(Elf64_Shdr) < h.e_shnum)
@@ -170,11 +171,15 @@ static int read_symbols(Module *m) {
 
 static int check_kind(Module *m, const char *name) {
         if (m->registers && m->enables)
-                return policy_error_set(m->error, -EBADMSG, "'%s' contradicts itself: it registers with klp_shim and enables "
-                                        "itself (klp_enable_patch)", name);
+                return policy_error_set(m->error, -EBADMSG,
+                                        "'%s' contradicts itself: it registers with klp_shim and enables "
+                                        "itself (klp_enable_patch)",
+                                        name);
         if (!m->registers && !m->enables)
-                return policy_error_set(m->error, -EBADMSG, "'%s' says that it is a livepatch, but neither registers with "
-                                        "klp_shim nor enables itself", name);
+                return policy_error_set(m->error, -EBADMSG,
+                                        "'%s' says that it is a livepatch, but neither registers with "
+                                        "klp_shim nor enables itself",
+                                        name);
         return 0;
 }
 
@@ -195,17 +200,19 @@ static int read_module(Module *m, const void *bytes, PatchFile *file) {
         if (r < 0)
                 return r;
         if (!m->this_module)
-                return policy_error_set(m->error, -ENOEXEC, "the file is an object file, but no kernel module");
+                return policy_error_set(m->error, -ENOEXEC,
+                                        "the file is an object file, but no kernel module");
         if (!m->modinfo)
                 return bad(m, "it has no .modinfo");
         if (m->modinfo->d_size > MODINFO_SIZE_MAX)
-                return policy_error_set(m->error, -E2BIG, ".modinfo is larger than %u MiB", MODINFO_SIZE_MAX >> 20);
+                return policy_error_set(m->error, -E2BIG, ".modinfo is larger than %u MiB",
+                                        MODINFO_SIZE_MAX >> 20);
 
         r = read_symbols(m);
         if (r < 0)
                 return r;
-        r = patch_file_parse_modinfo(m->modinfo->d_buf, m->modinfo->d_size, &(ModinfoContext) { .managed = m->registers },
-                                     file, m->error);
+        r = patch_file_parse_modinfo(m->modinfo->d_buf, m->modinfo->d_size,
+                                     &(ModinfoContext){.managed = m->registers}, file, m->error);
         if (r < 0)
                 return r;
         r = check_kind(m, file->patch->name);
@@ -228,7 +235,8 @@ int patch_file_read(const void *bytes, size_t size, PatchFile **ret, PolicyError
         int r;
 
         if (size > PATCH_FILE_SIZE_MAX)
-                return policy_error_set(error, -E2BIG, "the file is larger than %u MiB", PATCH_FILE_SIZE_MAX >> 20);
+                return policy_error_set(error, -E2BIG, "the file is larger than %u MiB",
+                                        PATCH_FILE_SIZE_MAX >> 20);
 
         file = calloc(1, sizeof(PatchFile));
         if (!file)
@@ -236,7 +244,9 @@ int patch_file_read(const void *bytes, size_t size, PatchFile **ret, PolicyError
 
         r = module_signature_size(bytes, size, &file->signature_size);
         if (r < 0)
-                return policy_error_set(error, r, "the file is damaged: its appended signature has an impossible length");
+                return policy_error_set(
+                                error, r,
+                                "the file is damaged: its appended signature has an impossible length");
         m.size = size - file->signature_size;
 
         r = read_module(&m, bytes, file);
@@ -293,7 +303,8 @@ int patch_file_read_fd(int fd, PatchFile **ret, PolicyError *error) {
         if (st.st_size <= 0)
                 return policy_error_set(error, -ENOEXEC, "the file is empty");
         if ((uint64_t) st.st_size > PATCH_FILE_SIZE_MAX)
-                return policy_error_set(error, -E2BIG, "the file is larger than %u MiB", PATCH_FILE_SIZE_MAX >> 20);
+                return policy_error_set(error, -E2BIG, "the file is larger than %u MiB",
+                                        PATCH_FILE_SIZE_MAX >> 20);
 
         r = read_file(fd, (size_t) st.st_size, &bytes);
         if (r < 0)

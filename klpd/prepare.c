@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See prepare.h. One Preparation goes through at most three waits: a defer (so that the callback never comes from within
- * prepare()), the refresh of the repository, the inspection of one memfd. It owns each of them, so that freeing it at any
- * time ends everything.
+ * See prepare.h. One Preparation goes through at most three waits: a defer (so that the callback never comes
+ * from within prepare()), the refresh of the repository, the inspection of one memfd. It owns each of them,
+ * so that freeing it at any time ends everything.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -45,11 +45,12 @@ static const char *plan_error_name(int r) {
 }
 
 static int plan_failure(Failure *failure, int r, const PolicyError *error) {
-        return failure_set(failure, r, plan_error_name(r), "%s", error->message[0] ? error->message : strerror(-r));
+        return failure_set(failure, r, plan_error_name(r), "%s",
+                           error->message[0] ? error->message : strerror(-r));
 }
 
-int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret, Inventory **ret_inventory,
-               Failure *failure) {
+int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret,
+               Inventory **ret_inventory, Failure *failure) {
         _cleanup_inventory_free_ Inventory *inventory = NULL;
         _cleanup_plan_free_ Plan *plan = NULL;
         PolicyError error = {};
@@ -65,17 +66,20 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         int r;
 
         if (w->policy_problem)
-                return failure_set(failure, -EBADMSG, ERROR_FAILED, "Nothing is decided while the policy is broken: %s",
-                                   w->policy_problem);
+                return failure_set(failure, -EBADMSG, ERROR_FAILED,
+                                   "Nothing is decided while the policy is broken: %s", w->policy_problem);
         r = w->hands->vtable->read_host_facts(w->hands, &host);
         if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s", strerror(-r));
+                return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s",
+                                   strerror(-r));
         if (!host.livepatch)
-                return failure_set(failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
-                                   "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
+                return failure_set(
+                                failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
+                                "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
         r = w->hands->vtable->read_inventory(w->hands, &inventory);
         if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s", strerror(-r));
+                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
+                                   strerror(-r));
 
         job_spec_to_request(spec, c->patch, &request);
         input.inventory = inventory;
@@ -91,7 +95,8 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         return 0;
 }
 
-static void preparation_answer(Preparation *p, int r, Plan **plan, Inventory **inventory, const Failure *failure) {
+static void preparation_answer(Preparation *p, int r, Plan **plan, Inventory **inventory,
+                               const Failure *failure) {
         p->callback(r, &p->candidate, plan, inventory, failure, p->userdata);
 }
 
@@ -115,7 +120,8 @@ static void preparation_plan(Preparation *p) {
         preparation_answer(p, 0, &plan, &inventory, &failure);
 }
 
-/* ---- inspecting the one file ----------------------------------------------------------------------------------- */
+/* ---- inspecting the one file
+ * ----------------------------------------------------------------------------------- */
 
 static int preparation_take(Preparation *p, const InspectResult *result, Failure *failure) {
         _cleanup_free_ char *problem = NULL;
@@ -124,18 +130,20 @@ static int preparation_take(Preparation *p, const InspectResult *result, Failure
 
         r = repository_merge_manifest(p->world->repository, p->manifest, result->patch, &patch, &problem);
         if (r < 0)
-                return failure_set(failure, r, ERROR_NOT_MODULE, "'%s' can't be used: %s", result->patch->name,
-                                   problem ?: strerror(-r));
+                return failure_set(failure, r, ERROR_NOT_MODULE, "'%s' can't be used: %s",
+                                   result->patch->name, problem ?: strerror(-r));
         patch_unref(p->candidate.patch);
         p->candidate.patch = patch;
         if ((p->spec->patch && !patch_name_equal(patch->name, p->spec->patch)) ||
             (p->spec->has_level && patch->level != p->spec->level))
-                return failure_set(failure, -EAGAIN, ERROR_FAILED, "%s has become another patch while it was read: %s, level %u",
+                return failure_set(failure, -EAGAIN, ERROR_FAILED,
+                                   "%s has become another patch while it was read: %s, level %u",
                                    p->candidate.path, patch->name, patch->level);
         p->candidate.module_fd = fcntl(result->content_fd, F_DUPFD_CLOEXEC, 3);
         if (p->candidate.module_fd < 0) {
                 r = -errno;
-                return failure_set(failure, r, ERROR_FAILED, "Can't keep the module's content: %s", strerror(-r));
+                return failure_set(failure, r, ERROR_FAILED, "Can't keep the module's content: %s",
+                                   strerror(-r));
         }
         p->candidate.signature = result->signature_size > 0 ? SIGNATURE_UNKNOWN : SIGNATURE_MISSING;
         p->candidate.has_module_relocations = result->has_module_relocations;
@@ -147,8 +155,8 @@ static void on_inspected(int r, const char *text, const InspectResult *result, v
         Failure failure = {};
 
         if (r < 0)
-                (void) failure_set(&failure, r, ERROR_NOT_MODULE, "%s%s%s", p->candidate.path ?: "The file given",
-                                   ": ", *text ? text : strerror(-r));
+                (void) failure_set(&failure, r, ERROR_NOT_MODULE, "%s%s%s",
+                                   p->candidate.path ?: "The file given", ": ", *text ? text : strerror(-r));
         else
                 r = preparation_take(p, result, &failure);
         if (r < 0) {
@@ -165,14 +173,17 @@ static void preparation_inspect(Preparation *p, int fd) {
 
         r = hands->vtable->inspect(hands, fd, on_inspected, p, &p->inspection);
         if (r < 0) {
-                (void) failure_set(&failure, r, ERROR_FAILED, "Can't have the module inspected: %s", strerror(-r));
+                (void) failure_set(&failure, r, ERROR_FAILED, "Can't have the module inspected: %s",
+                                   strerror(-r));
                 preparation_fail(p, &failure);
         }
 }
 
-/* ---- which patch is meant -------------------------------------------------------------------------------------- */
+/* ---- which patch is meant
+ * -------------------------------------------------------------------------------------- */
 
-/* The repository's patches, and after them what is registered with the shim under a name that the repository hasn't. */
+/* The repository's patches, and after them what is registered with the shim under a name that the
+ * repository hasn't. */
 static int preparation_collect(Preparation *p) {
         _cleanup_shim_snapshot_free_ ShimSnapshot *snapshot = NULL;
         const World *w = p->world;
@@ -205,14 +216,16 @@ static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
         if (p->spec->patch) {
                 entry = repository_find(w->repository, p->spec->patch);
                 if (entry && entry->problem)
-                        return failure_set(failure, -EBADMSG, ERROR_NOT_MODULE, "'%s' (/%s) can't be used: %s",
-                                           p->spec->patch, entry->path, entry->problem);
+                        return failure_set(failure, -EBADMSG, ERROR_NOT_MODULE,
+                                           "'%s' (/%s) can't be used: %s", p->spec->patch, entry->path,
+                                           entry->problem);
         }
         r = w->hands->vtable->read_inventory(w->hands, &inventory);
         if (r >= 0)
                 r = preparation_collect(p);
         if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s", strerror(-r));
+                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
+                                   strerror(-r));
         job_spec_to_request(p->spec, NULL, &request);
         r = request_resolve(&request, inventory, p->choice, p->n_choice, ret, &error);
         return r < 0 ? plan_failure(failure, r, &error) : 0;
@@ -227,7 +240,8 @@ static int preparation_open(Preparation *p, const RepositoryEntry *entry, int *r
                 return failure_set(failure, -ENOMEM, ERROR_FAILED, "Out of memory");
         r = repository_open(p->world->repository, entry, ret_fd);
         if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read /%s: %s", entry->path, strerror(-r));
+                return failure_set(failure, r, ERROR_FAILED, "Can't read /%s: %s", entry->path,
+                                   strerror(-r));
         return 0;
 }
 
@@ -244,7 +258,8 @@ static void on_refreshed(void *userdata) {
         }
         entry = patch ? repository_find(p->world->repository, patch->name) : NULL;
         if (!entry) {
-                /* Registered, but in no repository: there is no file, only what the shim says. Or nothing can be named. */
+                /* Registered, but in no repository: there is no file, only what the shim says. Or nothing
+                 * can be named. */
                 p->candidate.patch = patch_ref(patch);
                 preparation_plan(p);
                 return;
@@ -267,7 +282,8 @@ static int on_defer(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-int prepare(const World *w, const JobSpec *spec, PrepareCallback callback, void *userdata, Preparation **ret) {
+int prepare(const World *w, const JobSpec *spec, PrepareCallback callback, void *userdata,
+            Preparation **ret) {
         _cleanup_(preparation_freep) Preparation *p = NULL;
         int r;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * From what somebody asks (JobSpec) to a candidate and a plan, without any effect: refresh the repository, find out which
- * patch is meant, read its file into a sealed memfd, have that inspected, read the kernel, plan. Plan() on the bus is this
- * and nothing else; a transaction begins with it and plans again later from the same Candidate.
+ * From what somebody asks (JobSpec) to a candidate and a plan, without any effect: refresh the repository,
+ * find out which patch is meant, read its file into a sealed memfd, have that inspected, read the kernel,
+ * plan. Plan() on the bus is this and nothing else; a transaction begins with it and plans again later from
+ * the same Candidate.
  */
 #pragma once
 
@@ -29,7 +30,8 @@ typedef struct World {
 
 typedef struct Candidate {
         Patch *patch;   /* NULL: the request has none (disable) or none could be named */
-        int module_fd;  /* sealed memfd of the decompressed module; -EBADF: there is only the registered one */
+        int module_fd;  /* sealed memfd of the decompressed module; -EBADF: there is only the registered one
+                         */
         char *path;     /* of its file, or NULL */
         char *writable; /* RepositoryEntry.writable */
         SignatureStatus signature;
@@ -39,17 +41,18 @@ typedef struct Candidate {
 void candidate_done(Candidate *c);
 
 /* Reads the kernel and plans. Errors: failure is set; a refusal is none. ret_inventory may be NULL. */
-int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret, Inventory **ret_inventory,
-               Failure *failure);
+int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret,
+               Inventory **ret_inventory, Failure *failure);
 
 typedef struct Preparation Preparation;
 
 /* r < 0: failure says why. Otherwise the three are there to be taken (TAKE_PTR, and candidate zeroed with
  * module_fd = -EBADF), or left. */
-typedef void (*PrepareCallback)(int r, Candidate *candidate, Plan **plan, Inventory **inventory, const Failure *failure,
-                                void *userdata);
+typedef void (*PrepareCallback)(int r, Candidate *candidate, Plan **plan, Inventory **inventory,
+                                const Failure *failure, void *userdata);
 
 /* spec is borrowed until the callback or the free. The caller frees it, any time, also in the callback. */
-int prepare(const World *w, const JobSpec *spec, PrepareCallback callback, void *userdata, Preparation **ret);
+int prepare(const World *w, const JobSpec *spec, PrepareCallback callback, void *userdata,
+            Preparation **ret);
 Preparation *preparation_free(Preparation *p);
 DEFINE_CLEANUP(Preparation *, preparation_free);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See repository.h. The repository owns Files, one per module file on disk, found again by path and by what stat says; only
- * those that are new or changed are inspected, one at a time. The public views (entries by level, usable patches) point into the
- * Files and are made anew whenever the set of Files changes.
+ * See repository.h. The repository owns Files, one per module file on disk, found again by path and by what
+ * stat says; only those that are new or changed are inspected, one at a time. The public views (entries by
+ * level, usable patches) point into the Files and are made anew whenever the set of Files changes.
  *
- * A refresh that is asked for while another runs is served by one more look at the directories afterwards, so that
- * whoever waits gets at least what was on disk when he asked.
+ * A refresh that is asked for while another runs is served by one more look at the directories afterwards,
+ * so that whoever waits gets at least what was on disk when he asked.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -81,16 +81,22 @@ static File *file_free(File *f) {
 DEFINE_CLEANUP(File *, file_free);
 
 static Identity identity_of(const struct stat *st) {
-        return (Identity) {
-                .dev = st->st_dev, .ino = st->st_ino, .size = st->st_size, .mtime = st->st_mtim, .ctime = st->st_ctim,
-                .mode = st->st_mode, .uid = st->st_uid,
+        return (Identity){
+                        .dev = st->st_dev,
+                        .ino = st->st_ino,
+                        .size = st->st_size,
+                        .mtime = st->st_mtim,
+                        .ctime = st->st_ctim,
+                        .mode = st->st_mode,
+                        .uid = st->st_uid,
         };
 }
 
 static bool identity_equal(const Identity *a, const Identity *b) {
-        return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mode == b->mode && a->uid == b->uid &&
-               a->mtime.tv_sec == b->mtime.tv_sec && a->mtime.tv_nsec == b->mtime.tv_nsec &&
-               a->ctime.tv_sec == b->ctime.tv_sec && a->ctime.tv_nsec == b->ctime.tv_nsec;
+        return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mode == b->mode &&
+               a->uid == b->uid && a->mtime.tv_sec == b->mtime.tv_sec &&
+               a->mtime.tv_nsec == b->mtime.tv_nsec && a->ctime.tv_sec == b->ctime.tv_sec &&
+               a->ctime.tv_nsec == b->ctime.tv_nsec;
 }
 
 static bool others_may_write(const struct stat *st) {
@@ -175,7 +181,8 @@ static File *repository_file(const Repository *r, const char *path) {
         return NULL;
 }
 
-/* ---- the views ------------------------------------------------------------------------------------------------- */
+/* ---- the views
+ * ------------------------------------------------------------------------------------------------- */
 
 static int entry_compare(const void *a, const void *b) {
         const RepositoryEntry *x = a, *y = b;
@@ -245,7 +252,8 @@ static int repository_make_views(Repository *r) {
         return 0;
 }
 
-/* ---- looking at the directories ------------------------------------------------------------------------------- */
+/* ---- looking at the directories
+ * ------------------------------------------------------------------------------- */
 
 typedef struct Scan {
         Repository *repository;
@@ -291,7 +299,8 @@ static int file_new(Repository *r, const char *path, const char *name, size_t st
                 if (!f->entry.writable)
                         return -ENOMEM;
         }
-        if (snprintf(sidecar, sizeof(sidecar), "%s/%.*s.klp.json", directory, (int) stem, name) < (int) sizeof(sidecar) &&
+        if (snprintf(sidecar, sizeof(sidecar), "%s/%.*s.klp.json", directory, (int) stem, name) <
+                            (int) sizeof(sidecar) &&
             fstatat(r->root_fd, sidecar, &manifest, AT_SYMLINK_NOFOLLOW) >= 0) {
                 f->manifest_identity = identity_of(&manifest);
                 f->entry.manifest = strdup(sidecar);
@@ -310,7 +319,8 @@ static int file_new(Repository *r, const char *path, const char *name, size_t st
 static bool file_unchanged(const File *old, const File *new) {
         return old && !old->pending && identity_equal(&old->identity, &new->identity) &&
                identity_equal(&old->manifest_identity, &new->manifest_identity) &&
-               streq_ptr(old->entry.manifest, new->entry.manifest) && streq_ptr(old->entry.writable, new->entry.writable);
+               streq_ptr(old->entry.manifest, new->entry.manifest) &&
+               streq_ptr(old->entry.writable, new->entry.writable);
 }
 
 static int scan_file(Scan *s, const char *directory, const char *writable, const char *name, bool imported) {
@@ -378,7 +388,8 @@ static int repository_scan(Repository *r) {
         for (size_t i = 0; i < ELEMENTSOF(locations) && k >= 0; i++)
                 k = scan_directory(&s, locations[i].directory, locations[i].imported);
 
-        /* Also after an error: what was moved over is now in the new list, and the views must not point to anything else. */
+        /* Also after an error: what was moved over is now in the new list, and the views must not point
+         * to anything else. */
         for (size_t i = 0; i < r->n_files; i++)
                 file_free(r->files[i]);
         free(r->files);
@@ -394,7 +405,8 @@ static int repository_scan(Repository *r) {
         return repository_make_views(r);
 }
 
-/* ---- inspecting what is new ----------------------------------------------------------------------------------- */
+/* ---- inspecting what is new
+ * ----------------------------------------------------------------------------------- */
 
 static void set_problem(File *f, const char *text) {
         char *copy = strdup(text);
@@ -543,7 +555,8 @@ RepositoryWait *repository_wait_free(RepositoryWait *w) {
         return NULL;
 }
 
-/* ---- the object ------------------------------------------------------------------------------------------------ */
+/* ---- the object
+ * ------------------------------------------------------------------------------------------------ */
 
 int repository_new(sd_event *event, Hands *hands, int root_fd, const char *release, Repository **ret) {
         _cleanup_(repository_freep) Repository *r = NULL;
@@ -619,6 +632,7 @@ int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_
         return k;
 }
 
-int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem) {
+int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,
+                              char **ret_problem) {
         return manifest_merge(r->root_fd, path, inspected, ret, ret_problem);
 }

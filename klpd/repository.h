@@ -3,9 +3,10 @@
  * The patches that klpd may apply by name: module files below usr/lib/klpd/patches/RELEASE (packages) and
  * var/lib/klpd/patches/RELEASE (imported), each with an optional sidecar manifest NAME.klp.json.
  *
- * The directories are looked at (names and stat) whenever somebody asks; what is new or changed is inspected in the sandbox,
- * one file after the other, and what can't be used stays listed with its problem. What is kept of a file is for listing and
- * for choosing only: at use it is read once more into a sealed memfd, and that is inspected, planned and loaded.
+ * The directories are looked at (names and stat) whenever somebody asks; what is new or changed is inspected
+ * in the sandbox, one file after the other, and what can't be used stays listed with its problem. What is
+ * kept of a file is for listing and for choosing only: at use it is read once more into a sealed memfd, and
+ * that is inspected, planned and loaded.
  *
  * Entries are the repository's and valid until the next refresh; patches are reference-counted.
  */
@@ -36,8 +37,8 @@ int repository_new(sd_event *event, Hands *hands, int root_fd, const char *relea
 Repository *repository_free(Repository *r); /* drops who waits without calling back; NULL is fine */
 DEFINE_CLEANUP(Repository *, repository_free);
 
-/* Calls back, from the event loop, when the entries are what is on disk. Free the wait from or after the callback, or before to
- * cancel. */
+/* Calls back, from the event loop, when the entries are what is on disk. Free the wait from or after the
+ * callback, or before to cancel. */
 int repository_refresh(Repository *r, RepositoryCallback callback, void *userdata, RepositoryWait **ret);
 RepositoryWait *repository_wait_free(RepositoryWait *w);
 DEFINE_CLEANUP(RepositoryWait *, repository_wait_free);
@@ -46,10 +47,12 @@ DEFINE_CLEANUP(RepositoryWait *, repository_wait_free);
 const RepositoryEntry *repository_entries(const Repository *r, size_t *ret_n);
 /* The one that is used under that name: the first usable, not shadowed, or else the broken one; NULL. */
 const RepositoryEntry *repository_find(const Repository *r, const char *name);
-/* The usable patches, not shadowed, for request_resolve() and plan_build(); borrowed, until the next refresh. */
+/* The usable patches, not shadowed, for request_resolve() and plan_build(); borrowed, until the next
+ * refresh. */
 Patch *const *repository_patches(const Repository *r, size_t *ret_n);
 
 /* The file as it is now, read into a sealed memfd. */
 int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_fd);
 /* manifest_merge() below the repository's root. */
-int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret, char **ret_problem);
+int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,
+                              char **ret_problem);

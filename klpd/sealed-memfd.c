@@ -15,7 +15,8 @@
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
 
-/* Since Linux 6.3 the kernel wants to be told that a memfd is not for executing; older ones don't know the flag. */
+/* Since Linux 6.3 the kernel wants to be told that a memfd is not for executing; older ones don't know the
+ * flag. */
 static int memfd_new(const char *name) {
         int fd;
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See settle.h. Each thread pins itself to its CPU, reports for duty, and then loops until it is told to stop or its time
- * is over. The system call in the loop is what matters: at its return to user space the kernel switches the thread to the
- * new patch state.
+ * See settle.h. Each thread pins itself to its CPU, reports for duty, and then loops until it is told to
+ * stop or its time is over. The system call in the loop is what matters: at its return to user space the
+ * kernel switches the thread to the new patch state.
  *
- * Threads share one Settle, which settle_stop() frees after it has joined them all; `stop` and `running` are the only
- * fields that are written while they run.
+ * Threads share one Settle, which settle_stop() frees after it has joined them all; `stop` and `running` are
+ * the only fields that are written while they run.
  */
 #include "klpd/settle.h"
 
@@ -43,7 +43,8 @@ static uint64_t now_nsec(void) {
         return (uint64_t) ts.tv_sec * 1000000000ULL + (uint64_t) ts.tv_nsec;
 }
 
-int cpu_list_parse(const char *text, unsigned limit, void (*callback)(unsigned cpu, void *userdata), void *userdata) {
+int cpu_list_parse(const char *text, unsigned limit, void (*callback)(unsigned cpu, void *userdata),
+                   void *userdata) {
         const char *p = text;
 
         while (*p) {

@@ -12,8 +12,9 @@ typedef struct Attrs {
         const struct nlattr *by_type[32];
 } Attrs;
 
-#define FOREACH_ATTR(a, attrs, rem) \
-        for ((a) = (attrs)->first, (rem) = (attrs)->size; (rem) > 0 && nla_ok((a), (rem)); (a) = nla_next((a), &(rem)))
+#define FOREACH_ATTR(a, attrs, rem)                                                                         \
+        for ((a) = (attrs)->first, (rem) = (attrs)->size; (rem) > 0 && nla_ok((a), (rem));                  \
+             (a) = nla_next((a), &(rem)))
 
 static int attrs_parse(const void *bytes, size_t size, Attrs *ret) {
         const struct nlattr *a;
@@ -155,7 +156,8 @@ int shim_message_info(const struct nlmsghdr *h, ShimInfo *ret) {
         r = get_u64(attrs.by_type[KLP_SHIM_A_SEQ], &info.seq);
         if (r < 0)
                 return r;
-        r = get_optional_string(attrs.by_type[KLP_SHIM_A_TRANSITION], info.transition, sizeof(info.transition));
+        r = get_optional_string(attrs.by_type[KLP_SHIM_A_TRANSITION], info.transition,
+                                sizeof(info.transition));
         if (r < 0)
                 return r;
 
@@ -285,7 +287,8 @@ int shim_message_task(const struct nlmsghdr *h, ShimTask *ret) {
         return 0;
 }
 
-/* What the model refuses of a patch (names, duplicates) breaks the protocol; its bounds and want of memory don't. */
+/* What the model refuses of a patch (names, duplicates) breaks the protocol; its bounds and want of memory
+ * don't. */
 static int model_error(int r) {
         return r == -EINVAL || r == -EEXIST ? -EBADMSG : r;
 }
@@ -318,7 +321,8 @@ static int patch_add_attr(Patch *patch, const struct nlattr *a) {
                 r = n ? borrow_string(n, KLP_SHIM_NAME_LEN, &name) : 0;
                 if (r < 0)
                         return r;
-                return model_error(patch_add_state(patch, id, version, flags, name && name[0] ? name : NULL));
+                return model_error(
+                                patch_add_state(patch, id, version, flags, name && name[0] ? name : NULL));
         }
 
         r = borrow_string(attrs.by_type[KLP_SHIM_FUNC_A_OBJECT], PATCH_STRING_MAX, &object);
@@ -531,7 +535,8 @@ int shim_message_add_state(const struct nlmsghdr *h, ShimDump *dump) {
                 s->states = state;
         }
 
-        state = s->states + s->n_states++; /* counted at once: the snapshot's destructor frees a half-read one too */
+        /* counted at once: the snapshot's destructor frees a half-read one too */
+        state = s->states + s->n_states++;
         *state = (ShimState) {};
         return state_fields(&nested, state);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Internal to shim-client*: one netlink message, from bytes to structs. Pure; fed with bytes by the unit tests and by
- * tests/fuzz. Every length is checked against the buffer, every attribute against what klp_shim_abi.h says of it:
- * anything else is -EBADMSG. Unknown attributes are skipped (a newer shim of the same ABI may send them).
+ * Internal to shim-client*: one netlink message, from bytes to structs. Pure; fed with bytes by the unit
+ * tests and by tests/fuzz. Every length is checked against the buffer, every attribute against what
+ * klp_shim_abi.h says of it: anything else is -EBADMSG. Unknown attributes are skipped (a newer shim of the
+ * same ABI may send them).
  */
 #pragma once
 
@@ -32,10 +33,11 @@ int shim_message_add_state(const struct nlmsghdr *h, ShimDump *dump);
 int shim_message_error(const struct nlmsghdr *h, int *ret_error, char *text, size_t size);
 
 /*
- * The generic netlink controller's word on families. 1: family "klp_shim" has come, 0: it says nothing of that, -ENODEV:
- * it has gone.
+ * The generic netlink controller's word on families. 1: family "klp_shim" has come, 0: it says nothing of
+ * that, -ENODEV: it has gone.
  */
 int shim_message_family(const struct nlmsghdr *h);
 
-/* Iterates a buffer as recv() filled it: the next whole message, or NULL at its end or where it is broken (*ret_broken). */
+/* Iterates a buffer as recv() filled it: the next whole message, or NULL at its end or where it is broken
+ * (*ret_broken). */
 const struct nlmsghdr *shim_message_next(const void **p, size_t *size, bool *ret_broken);

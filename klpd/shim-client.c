@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See shim-client.h. Two sockets: one for requests, used synchronously, and one that listens to two multicast groups, the
- * generic netlink controller's (families that come and go) and, while the shim is there, its events. Messages are taken
- * from recv() as bytes and read by shim-client-message.c; libnl makes sockets, looks up families and builds requests.
+ * See shim-client.h. Two sockets: one for requests, used synchronously, and one that listens to two
+ * multicast groups, the generic netlink controller's (families that come and go) and, while the shim is
+ * there, its events. Messages are taken from recv() as bytes and read by shim-client-message.c; libnl makes
+ * sockets, looks up families and builds requests.
  */
 #include "klpd/shim-client.h"
 
@@ -99,7 +100,7 @@ static int socket_new(struct nl_sock **ret) {
 static int receive(int fd, int timeout_msec, void *buffer, size_t size, size_t *ret_size) {
         struct sockaddr_nl from = {};
         struct iovec iov = { .iov_base = buffer, .iov_len = size };
-        struct msghdr m = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
+        struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
         struct pollfd p = { .fd = fd, .events = POLLIN };
         ssize_t n;
         int r;
@@ -171,18 +172,21 @@ static int transaction_message(const struct nlmsghdr *h, Transaction *t) {
 
                         memcpy(&e, NLMSG_DATA(h), sizeof(e));
                         if (e < 0)
-                                return policy_error_set(t->error, e < -4095 ? -EBADMSG : e, "klp_shim gave up a dump: %s",
-                                                        strerror(-e));
+                                return policy_error_set(t->error, e < -4095 ? -EBADMSG : e,
+                                                        "klp_shim gave up a dump: %s", strerror(-e));
                 }
                 return 0;
         default:
                 if (t->handler) {
                         r = t->handler(h, t->userdata);
                         if (r == -EAGAIN)
-                                t->interrupted = true; /* read on, so that the socket is empty for the next attempt */
+                                /* read on, so that the socket is empty for the next attempt */
+                                t->interrupted = true;
                         else if (r < 0)
-                                return policy_error_set(t->error, r, "klp_shim sent a message that breaks its protocol: %s",
-                                                        strerror(-r));
+                                return policy_error_set(
+                                                t->error, r,
+                                                "klp_shim sent a message that breaks its protocol: %s",
+                                                strerror(-r));
                 }
                 if (!t->dump && t->handler)
                         t->done = true;
@@ -208,7 +212,8 @@ static int transact(struct nl_sock *s, uint8_t *buffer, size_t size, struct nl_m
                 if (r == -EAGAIN)
                         return policy_error_set(t->error, -ETIMEDOUT, "klp_shim doesn't answer");
                 if (r < 0)
-                        return policy_error_set(t->error, r, "can't receive from klp_shim: %s", strerror(-r));
+                        return policy_error_set(t->error, r, "can't receive from klp_shim: %s",
+                                                strerror(-r));
 
                 while (!t->done && (h = shim_message_next(&p, &n, &broken))) {
                         r = transaction_message(h, t);
@@ -216,10 +221,12 @@ static int transact(struct nl_sock *s, uint8_t *buffer, size_t size, struct nl_m
                                 return r;
                 }
                 if (!t->done && broken)
-                        return policy_error_set(t->error, -EBADMSG, "klp_shim sent a message with a wrong length");
+                        return policy_error_set(t->error, -EBADMSG,
+                                                "klp_shim sent a message with a wrong length");
         }
 
-        return t->interrupted ? policy_error_set(t->error, -EAGAIN, "the kernel's livepatches changed while they were read")
+        return t->interrupted ? policy_error_set(t->error, -EAGAIN,
+                                                 "the kernel's livepatches changed while they were read")
                               : 0;
 }
 
@@ -255,7 +262,8 @@ static int query(ShimClient *c, enum klp_shim_cmd command, bool dump, MessageHan
         if (r < 0 && r != -EAGAIN) {
                 struct nl_sock *fresh;
 
-                /* What may be left of a dump would be in the way of the next one: a new socket has nothing of it. */
+                /* What may be left of a dump would be in the way of the next one: a new socket has nothing
+                 * of it. */
                 if (socket_new(&fresh) >= 0) {
                         nl_socket_free(c->request);
                         c->request = fresh;
@@ -265,8 +273,8 @@ static int query(ShimClient *c, enum klp_shim_cmd command, bool dump, MessageHan
 }
 
 /*
- * The number of the family, from a dump of all of them: asking for it by name would make the kernel run modprobe for it,
- * and klpd decides itself when the shim is loaded.
+ * The number of the family, from a dump of all of them: asking for it by name would make the kernel run
+ * modprobe for it, and klpd decides itself when the shim is loaded.
  */
 static int find_family(struct nl_sock *s, int *ret) {
         struct genl_family *family;
@@ -329,14 +337,16 @@ static int connect_family(ShimClient *c) {
         r = find_family(c->request, &c->family);
         if (r < 0) {
                 c->family = 0;
-                return forget_family(c, r, r == -ENOENT ? "the kernel module klp_shim isn't loaded"
-                                                        : "can't ask the kernel for its generic netlink families");
+                return forget_family(c, r,
+                                     r == -ENOENT ? "the kernel module klp_shim isn't loaded"
+                                                  : "can't ask the kernel for its generic netlink families");
         }
 
         r = join_events(c);
         if (r < 0)
-                return forget_family(c, r, r == -EPERM ? "no permission to listen to klp_shim (CAP_NET_ADMIN)"
-                                                       : "can't join the events of klp_shim");
+                return forget_family(c, r,
+                                     r == -EPERM ? "no permission to listen to klp_shim (CAP_NET_ADMIN)"
+                                                 : "can't join the events of klp_shim");
 
         r = query(c, KLP_SHIM_CMD_INFO, false, on_info, &info, &e);
         if (r < 0) {
@@ -344,8 +354,10 @@ static int connect_family(ShimClient *c) {
                 return forget_family(c, r, text);
         }
         if (info.abi != KLP_SHIM_ABI) {
-                snprintf(text, sizeof(text), "klp_shim speaks ABI %" PRIu32 ", this klpd speaks ABI %u: install and load "
-                         "the one that belongs to it", info.abi, KLP_SHIM_ABI);
+                snprintf(text, sizeof(text),
+                         "klp_shim speaks ABI %" PRIu32 ", this klpd speaks ABI %u: install and load "
+                         "the one that belongs to it",
+                         info.abi, KLP_SHIM_ABI);
                 return forget_family(c, -EPROTONOSUPPORT, text);
         }
 
@@ -430,7 +442,8 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
                 r = receive(fd, 0, buffer, sizeof(buffer), &n);
                 if (r == -EAGAIN)
                         return 0;
-                if (r < 0) { /* ENOBUFS: the queue ran over; others: whatever it was, events may be missing */
+                /* ENOBUFS: the queue ran over; others: whatever it was, events may be missing */
+                if (r < 0) {
                         lose_events(c);
                         return 0;
                 }
@@ -579,7 +592,8 @@ static int read_once(ShimClient *c, ShimSnapshot **ret, PolicyError *error) {
         if (r < 0)
                 return r;
         if (after.generation != s->info.generation)
-                return policy_error_set(error, -EAGAIN, "the kernel's livepatches changed while they were read");
+                return policy_error_set(error, -EAGAIN,
+                                        "the kernel's livepatches changed while they were read");
 
         *ret = TAKE_PTR(s);
         return 0;
@@ -651,7 +665,8 @@ int shim_enable(const char *name, uint64_t generation, PolicyError *error) {
         r = request_new(family, KLP_SHIM_CMD_ENABLE, NLM_F_ACK, t.seq, &msg);
         if (r < 0)
                 return policy_error_set(error, r, "%s", strerror(-r));
-        if (nla_put_string(msg, KLP_SHIM_A_NAME, name) < 0 || nla_put_u64(msg, KLP_SHIM_A_GENERATION, generation) < 0)
+        if (nla_put_string(msg, KLP_SHIM_A_NAME, name) < 0 ||
+            nla_put_u64(msg, KLP_SHIM_A_GENERATION, generation) < 0)
                 return policy_error_set(error, -ENOMEM, "%s", strerror(ENOMEM));
 
         /* As long as it takes: whoever waits for us has a deadline. */

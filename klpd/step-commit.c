@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Steps `collect` and `commit`. What the change took off the stack is left to the collector, which removes modules late
- * (SEMANTICS.md 5.4); and the last word is the kernel's: only if the stack, read afresh, is as it was to become, the
- * request is done.
+ * Steps `collect` and `commit`. What the change took off the stack is left to the collector, which removes
+ * modules late (SEMANTICS.md 5.4); and the last word is the kernel's: only if the stack, read afresh, is as
+ * it was to become, the request is done.
  */
 #include "klpd/transaction.h"
 
@@ -31,8 +31,8 @@ static void commit_start(Transaction *t) {
         r = hands->vtable->read_inventory(hands, &inventory);
         if (r < 0) {
                 transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED,
-                                 "The transition of '%s' is over, but what runs now can't be read: %s", t->name,
-                                 strerror(-r));
+                                 "The transition of '%s' is over, but what runs now can't be read: %s",
+                                 t->name, strerror(-r));
                 return;
         }
         enabled = inventory_find(inventory, t->name);
@@ -41,8 +41,8 @@ static void commit_start(Transaction *t) {
                         still = *name;
         if (enabled == t->disable || still) {
                 transaction_fail(t, TRANSACTION_FAILED, -EIO, ERROR_FAILED,
-                                 "The transition of '%s' is over, but the kernel says that %s%s%s is %s", t->name,
-                                 still ? "'" : "it", still ?: "", still ? "'" : "",
+                                 "The transition of '%s' is over, but the kernel says that %s%s%s is %s",
+                                 t->name, still ? "'" : "it", still ?: "", still ? "'" : "",
                                  still || enabled ? "still enabled" : "not enabled");
                 return;
         }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Step `enable`: the kernel is told. A managed patch through the shim, with the generation on which the plan was made; a
- * plain one by loading it; a disable by writing to sysfs. The answer only says that the core has begun (or has finished, if
- * its first pass over the tasks succeeded); what became of it is step `settle`'s to find out, from events and sysfs.
+ * Step `enable`: the kernel is told. A managed patch through the shim, with the generation on which the plan
+ * was made; a plain one by loading it; a disable by writing to sysfs. The answer only says that the core has
+ * begun (or has finished, if its first pass over the tasks succeeded); what became of it is step `settle`'s
+ * to find out, from events and sysfs.
  *
- * Nothing to undo: if the core refuses, nothing has changed, and from the answer on going back is a reversal, which
- * is `settle`'s too.
+ * Nothing to undo: if the core refuses, nothing has changed, and from the answer on going back is a
+ * reversal, which is `settle`'s too.
  */
 #include "klpd/transaction.h"
 
@@ -25,9 +26,10 @@ static void enable_fail(Transaction *t, int r, const char *text) {
         t->transition_start_usec = 0; /* the core undid it before any task had switched */
         t->ended = false;
 
-        /* Stale, not free yet, or somebody else's transition: decide again on what is there now, some times. */
-        if ((r == -ESTALE || r == -EAGAIN || (r == -EBUSY && !t->disable)) && t->n_replans < TRANSACTION_REPLANS_MAX &&
-            !t->cancel_requested) {
+        /* Stale, not free yet, or somebody else's transition: decide again on what is there now, some
+         * times. */
+        if ((r == -ESTALE || r == -EAGAIN || (r == -EBUSY && !t->disable)) &&
+            t->n_replans < TRANSACTION_REPLANS_MAX && !t->cancel_requested) {
                 t->n_replans++;
                 if (r == -ESTALE)
                         transaction_repeat(t, &step_replan);
@@ -37,12 +39,13 @@ static void enable_fail(Transaction *t, int r, const char *text) {
                 return;
         }
         if (r == -ESTALE)
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED,
-                                 "Failed to enable '%s': what the kernel runs changed under each of %u plans", t->name,
-                                 t->n_replans + 1);
+                transaction_fail(
+                                t, TRANSACTION_FAILED, r, ERROR_FAILED,
+                                "Failed to enable '%s': what the kernel runs changed under each of %u plans",
+                                t->name, t->n_replans + 1);
         else
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Failed to %s '%s': %s", enable_verb(t),
-                                 t->name, text && *text ? text : strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Failed to %s '%s': %s",
+                                 enable_verb(t), t->name, text && *text ? text : strerror(-r));
 }
 
 static void on_done(int r, const char *text, void *userdata) {
@@ -106,8 +109,8 @@ static void enable_go(Transaction *t) {
         else
                 r = hands->vtable->enable(hands, t->name, t->generation, on_done, t);
         if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't have the helper %s '%s': %s", enable_verb(t),
-                                 t->name, strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't have the helper %s '%s': %s",
+                                 enable_verb(t), t->name, strerror(-r));
                 transaction_unref(t);
                 return;
         }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Step `load`: a managed patch's module comes into the kernel, where it registers with the shim and changes nothing yet. One
- * that is registered already is used as it is (its content is rule `identity`'s affair), unless it carries relocations for
- * modules, which the kernel applies only while loading (KERNEL-FACTS.md). Plain patches are enabled by being loaded: that is
- * step `enable`.
+ * Step `load`: a managed patch's module comes into the kernel, where it registers with the shim and changes
+ * nothing yet. One that is registered already is used as it is (its content is rule `identity`'s affair),
+ * unless it carries relocations for modules, which the kernel applies only while loading (KERNEL-FACTS.md).
+ * Plain patches are enabled by being loaded: that is step `enable`.
  *
- * Undo: the module is removed again. Its last use may take a moment to end, so that is tried several times; then it is
- * left to the collector.
+ * Undo: the module is removed again. Its last use may take a moment to end, so that is tried several times;
+ * then it is left to the collector.
  */
 #include "klpd/log.h"
 #include "klpd/transaction.h"
@@ -37,7 +37,8 @@ static void load_module(Transaction *t) {
         Hands *hands = t->world->hands;
         int r;
 
-        r = hands->vtable->load(hands, t->candidate.module_fd, t->name, false, on_loaded, transaction_ref(t));
+        r = hands->vtable->load(hands, t->candidate.module_fd, t->name, false, on_loaded,
+                                transaction_ref(t));
         if (r < 0) {
                 transaction_unref(t);
                 load_fail(t, r, "have the helper load livepatch", NULL);
@@ -53,7 +54,9 @@ static void on_old_unloaded(int r, const char *text, void *userdata) {
         if (t->finished)
                 return;
         if (r < 0 && r != -ENOENT) {
-                load_fail(t, r, "unload (to load it afresh, which its relocations for modules need) livepatch", text);
+                load_fail(t, r,
+                          "unload (to load it afresh, which its relocations for modules need) livepatch",
+                          text);
                 return;
         }
         transaction_audit_unloaded(t);
@@ -75,8 +78,8 @@ static void load_start(Transaction *t) {
         }
         r = hands->vtable->read_snapshot(hands, &snapshot);
         if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_SHIM_UNAVAILABLE, "Can't read what is registered: %s",
-                                 strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_SHIM_UNAVAILABLE,
+                                 "Can't read what is registered: %s", strerror(-r));
                 return;
         }
         if (!shim_snapshot_find(snapshot, t->name)) {
@@ -96,12 +99,14 @@ static void load_start(Transaction *t) {
         t->pending = true;
 }
 
-/* ---- undo ------------------------------------------------------------------------------------------------------ */
+/* ---- undo
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void unload(Transaction *t);
 
 static void unload_give_up(Transaction *t, int r, const char *text) {
-        log_notice("Module '%s' can't be removed yet (%s), it is left for later", t->name, *text ? text : strerror(-r));
+        log_notice("Module '%s' can't be removed yet (%s), it is left for later", t->name,
+                   *text ? text : strerror(-r));
         if (t->handlers.retire)
                 t->handlers.retire(t, t->name, t->handlers.userdata);
         transaction_undone(t);

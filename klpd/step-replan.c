@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Step `replan`: the second decision, on what the kernel says now. What the module registered must be what its file said when
- * the first plan was made: any difference is a refusal, since one of the two isn't true. A disable was planned a moment
- * ago, with nothing done in between, and comes here only when the kernel has changed under it.
+ * Step `replan`: the second decision, on what the kernel says now. What the module registered must be what
+ * its file said when the first plan was made: any difference is a refusal, since one of the two isn't true.
+ * A disable was planned a moment ago, with nothing done in between, and comes here only when the kernel has
+ * changed under it.
  */
 #include <stdio.h>
 
@@ -40,11 +41,13 @@ static int compare_functions(const Patch *file, const Patch *kernel, char *text,
         for (size_t i = 0; i < file->n_functions || i < kernel->n_functions; i++) {
                 if (i < file->n_functions && i < kernel->n_functions && function_compare(&a[i], &b[i]) == 0)
                         continue;
-                if (i < file->n_functions && (i >= kernel->n_functions || function_compare(&a[i], &b[i]) < 0))
-                        (void) snprintf(text, size, "function %s:%s is in the file only", a[i]->object, a[i]->function);
+                if (i < file->n_functions &&
+                    (i >= kernel->n_functions || function_compare(&a[i], &b[i]) < 0))
+                        (void) snprintf(text, size, "function %s:%s is in the file only", a[i]->object,
+                                        a[i]->function);
                 else
-                        (void) snprintf(text, size, "function %s:%s is registered, but not in the file", b[i]->object,
-                                        b[i]->function);
+                        (void) snprintf(text, size, "function %s:%s is registered, but not in the file",
+                                        b[i]->object, b[i]->function);
                 return 0;
         }
         return 1;
@@ -52,7 +55,8 @@ static int compare_functions(const Patch *file, const Patch *kernel, char *text,
 
 static int compare_states(const Patch *file, const Patch *kernel, char *text, size_t size) {
         if (file->n_states != kernel->n_states) {
-                (void) snprintf(text, size, "%zu states in the file, %zu registered", file->n_states, kernel->n_states);
+                (void) snprintf(text, size, "%zu states in the file, %zu registered", file->n_states,
+                                kernel->n_states);
                 return 0;
         }
         for (size_t i = 0; i < file->n_states; i++) {
@@ -62,9 +66,11 @@ static int compare_states(const Patch *file, const Patch *kernel, char *text, si
                     streq(a->name ?: "", b->name ?: ""))
                         continue;
                 (void) snprintf(text, size,
-                                "state number %zu is 0x%" PRIx64 " version %u flags 0x%x '%s' in the file, 0x%" PRIx64
+                                "state number %zu is 0x%" PRIx64
+                                " version %u flags 0x%x '%s' in the file, 0x%" PRIx64
                                 " version %u flags 0x%x '%s' registered",
-                                i, a->id, a->version, a->flags, a->name ?: "", b->id, b->version, b->flags, b->name ?: "");
+                                i, a->id, a->version, a->flags, a->name ?: "", b->id, b->version, b->flags,
+                                b->name ?: "");
                 return 0;
         }
         return 1;
@@ -74,12 +80,13 @@ static int compare_metadata(const Patch *file, const Patch *kernel, char *text, 
         int r;
 
         if (!streq(file->vendor, kernel->vendor) || !streq(file->stream, kernel->stream)) {
-                (void) snprintf(text, size, "stream %s/%s in the file, %s/%s registered", file->vendor, file->stream,
-                                kernel->vendor, kernel->stream);
+                (void) snprintf(text, size, "stream %s/%s in the file, %s/%s registered", file->vendor,
+                                file->stream, kernel->vendor, kernel->stream);
                 return 0;
         }
         if (file->level != kernel->level) {
-                (void) snprintf(text, size, "level %u in the file, %u registered", file->level, kernel->level);
+                (void) snprintf(text, size, "level %u in the file, %u registered", file->level,
+                                kernel->level);
                 return 0;
         }
         if (file->cumulative != kernel->cumulative) {
@@ -102,8 +109,8 @@ static bool replan_compare(Transaction *t) {
 
         r = hands->vtable->read_snapshot(hands, &snapshot);
         if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_SHIM_UNAVAILABLE, "Can't read what is registered: %s",
-                                 strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_SHIM_UNAVAILABLE,
+                                 "Can't read what is registered: %s", strerror(-r));
                 return false;
         }
         registered = shim_snapshot_find(snapshot, t->name);
@@ -116,10 +123,12 @@ static bool replan_compare(Transaction *t) {
                 return true; /* what is registered is all that is known of it */
         r = compare_metadata(t->candidate.patch, registered->patch, text, sizeof(text));
         if (r < 0)
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't compare metadata: %s", strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't compare metadata: %s",
+                                 strerror(-r));
         else if (r == 0)
                 transaction_fail(t, TRANSACTION_REFUSED, -EBADMSG, ERROR_REFUSED,
-                                 "The metadata of '%s' contradicts what its module registered: %s; it has to be built "
+                                 "The metadata of '%s' contradicts what its module registered: %s; it has "
+                                 "to be built "
                                  "again so that both agree",
                                  t->name, text);
         return r > 0;

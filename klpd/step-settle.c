@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Step `settle`: waits until the transition is over, and believes only the kernel's own view: sysfs and, for a managed patch,
- * the shim have to agree. Events say when to look; a slow timer looks too, since those of plain patches don't exist and others
- * may get lost.
+ * Step `settle`: waits until the transition is over, and believes only the kernel's own view: sysfs and, for
+ * a managed patch, the shim have to agree. Events say when to look; a slow timer looks too, since those of
+ * plain patches don't exist and others may get lost.
  *
  *   FORWARD    in force -> done. Gone back without our doing -> failed. Deadline or cancel -> REVERSING
- *   REVERSING  gone back -> reversed or cancelled. In force after all -> done ("completed, not reversed"). The write
+ *   REVERSING  gone back -> reversed or cancelled. In force after all -> done ("completed, not reversed").
+ *              The write
  *              came after completion and has begun the opposite change (SEMANTICS.md section 3) -> AGAIN
  *   AGAIN      in force -> done, as above. The opposite change completed too -> from `replan` on, forwards
  *
@@ -70,7 +71,8 @@ static void settle_gone_back(Transaction *t) {
                 t->transition_end_usec = now_usec(CLOCK_MONOTONIC);
         if (t->phase == SETTLE_FORWARD)
                 transaction_fail(t, TRANSACTION_FAILED, -ECANCELED, ERROR_FAILED,
-                                 "The %s of '%s' was reversed by somebody else, or by the kernel, while it was under way",
+                                 "The %s of '%s' was reversed by somebody else, or by the kernel, while it "
+                                 "was under way",
                                  request_kind_to_string(t->spec->kind), t->name);
         else if (t->reversal == TRANSACTION_CANCELLED)
                 transaction_fail(t, TRANSACTION_CANCELLED, -ECANCELED, ERROR_FAILED,
@@ -81,7 +83,8 @@ static void settle_gone_back(Transaction *t) {
                                  (double) transaction_timeout(t) / 1e6);
 }
 
-/* ---- the write of a reversal, or forward again ---------------------------------------------------------------- */
+/* ---- the write of a reversal, or forward again
+ * ---------------------------------------------------------------- */
 
 static void on_written(int r, const char *text, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = userdata;
@@ -112,8 +115,8 @@ static void settle_write(Transaction *t, SettlePhase phase, bool value) {
                 log_error("Can't have the helper write 'enabled' of '%s': %s", t->name, strerror(-r));
                 t->written = true;
                 if (transaction_set_timer(t, CHECK_LAST_MANAGED_USEC, settle_check) < 0)
-                        transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't reverse '%s': %s", t->name,
-                                         strerror(-r));
+                        transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't reverse '%s': %s",
+                                         t->name, strerror(-r));
                 return;
         }
         t->pending = true;
@@ -146,12 +149,13 @@ static bool settle_lost_race(Transaction *t) {
         if (t->disable || !transaction_is_plain(t) || !t->replaced)
                 return false;
         STRV_FOREACH(name, t->replaced)
-                if (hands->vtable->read_patch(hands, *name, &kernel) < 0 || (kernel.listed && kernel.enabled))
-                        return false;
+        if (hands->vtable->read_patch(hands, *name, &kernel) < 0 || (kernel.listed && kernel.enabled))
+                return false;
         return true;
 }
 
-/* ---- looking --------------------------------------------------------------------------------------------------- */
+/* ---- looking
+ * --------------------------------------------------------------------------------------------------- */
 
 static void settle_wait(Transaction *t) {
         uint64_t last = transaction_is_plain(t) ? CHECK_LAST_PLAIN_USEC : CHECK_LAST_MANAGED_USEC;
@@ -173,7 +177,8 @@ static void settle_not_in_force(Transaction *t) {
         t->lost_race = true;
         if (t->n_again >= TRANSACTION_AGAIN_MAX) {
                 transaction_fail(t, TRANSACTION_FAILED, -ECANCELED, ERROR_FAILED,
-                                 "The transition of '%s' completed before it could be reversed, and bringing it forward "
+                                 "The transition of '%s' completed before it could be reversed, and "
+                                 "bringing it forward "
                                  "again failed %u times: it isn't enabled, nor is what it replaced",
                                  t->name, t->n_again);
                 return;
@@ -210,7 +215,9 @@ static void settle_check(Transaction *t) {
         case VIEW_UNDER_WAY:
                 if (t->phase == SETTLE_REVERSING && settle_lost_race(t)) {
                         t->lost_race = true;
-                        log_notice("The reversal of '%s' came after it had completed: bringing it forward again", t->name);
+                        log_notice("The reversal of '%s' came after it had completed: bringing it forward "
+                                   "again",
+                                   t->name);
                         settle_write(t, SETTLE_AGAIN, !t->disable);
                         return;
                 }
@@ -237,7 +244,8 @@ static void settle_event(Transaction *t, const ShimEvent *event) {
         settle_check(t);
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------------ */
+/* ---- time
+ * ------------------------------------------------------------------------------------------------------ */
 
 static void settle_report_stall(Transaction *t, char *who, size_t size) {
         _cleanup_free_ ShimTask *tasks = NULL;
@@ -248,8 +256,8 @@ static void settle_report_stall(Transaction *t, char *who, size_t size) {
         if (hands->vtable->read_tasks(hands, &tasks, &n_tasks) < 0)
                 n_tasks = 0;
         for (size_t i = 0; i < n_tasks && i < 8 && used < size; i++) {
-                int n = snprintf(who + used, size - used, "%s%u/%u %s", i > 0 ? ", " : "", tasks[i].pid, tasks[i].tid,
-                                 tasks[i].comm);
+                int n = snprintf(who + used, size - used, "%s%u/%u %s", i > 0 ? ", " : "", tasks[i].pid,
+                                 tasks[i].tid, tasks[i].comm);
 
                 used += n > 0 ? (size_t) n : 0;
         }
@@ -277,7 +285,8 @@ static void settle_arm(Transaction *t) {
         if (t->n_stalled >= ELEMENTSOF(stall_usec))
                 return;
         due = t->transition_start_usec + stall_usec[t->n_stalled];
-        r = sd_event_add_time_relative(t->world->event, &t->stall, CLOCK_MONOTONIC, due > now ? due - now : 1, 0, on_stall, t);
+        r = sd_event_add_time_relative(t->world->event, &t->stall, CLOCK_MONOTONIC,
+                                       due > now ? due - now : 1, 0, on_stall, t);
         if (r < 0)
                 log_error("Can't watch the time: %s", strerror(-r));
 }
@@ -291,8 +300,10 @@ static void settle_expired(Transaction *t) {
         }
         settle_report_stall(t, who, sizeof(who));
         transaction_fail(t, TRANSACTION_FAILED, -ETIMEDOUT, ERROR_FAILED,
-                         "The transition of '%s' can't be brought to an end, %s: it is still under way, held up by %s",
-                         t->name, t->phase == SETTLE_REVERSING ? "nor reversed" : "neither back nor forwards",
+                         "The transition of '%s' can't be brought to an end, %s: it is still under way, "
+                         "held up by %s",
+                         t->name,
+                         t->phase == SETTLE_REVERSING ? "nor reversed" : "neither back nor forwards",
                          *who ? who : "nothing that can be listed (idle CPUs can't)");
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See tasks.h. For a process with one thread (most of them) /proc/PID has the thread's own patch_state, comm and so on:
- * its task directory isn't opened. How many threads there are tells the number of links of that directory.
+ * See tasks.h. For a process with one thread (most of them) /proc/PID has the thread's own patch_state, comm
+ * and so on: its task directory isn't opened. How many threads there are tells the number of links of that
+ * directory.
  */
 #include "klpd/tasks.h"
 
@@ -149,7 +150,8 @@ static int scan_process(Scan *s, unsigned pid) {
         return scan_task(s, path, pid, pid);
 }
 
-int tasks_blocking(int root_fd, bool target, size_t max, BlockingTask **ret, size_t *ret_n, size_t *ret_total) {
+int tasks_blocking(int root_fd, bool target, size_t max, BlockingTask **ret, size_t *ret_n,
+                   size_t *ret_total) {
         _cleanup_closedir_ DIR *d = NULL;
         Scan s = { .target = target, .max = max };
         struct dirent *de;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The journal records of a transaction: one per edge, with the fields of message-ids.h. What every record of a job has in
- * common is put in by record_begin(); the rest is said by each edge.
+ * The journal records of a transaction: one per edge, with the fields of message-ids.h. What every record of
+ * a job has in common is put in by record_begin(); the rest is said by each edge.
  */
 #include <stdio.h>
 #include <syslog.h>
@@ -53,7 +53,8 @@ static void add_rules(AuditRecord *r, const Plan *plan) {
 static void add_durations(AuditRecord *r, const Transaction *t) {
         audit_field_u64(r, "KLPD_DURATION_USEC", now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec);
         if (t->transition_start_usec > 0 && t->transition_end_usec >= t->transition_start_usec)
-                audit_field_u64(r, "KLPD_TRANSITION_USEC", t->transition_end_usec - t->transition_start_usec);
+                audit_field_u64(r, "KLPD_TRANSITION_USEC",
+                                t->transition_end_usec - t->transition_start_usec);
 }
 
 static const char *request_noun(const Transaction *t) {
@@ -77,8 +78,9 @@ void transaction_audit_started(Transaction *t) {
         add_replaced(r, t);
         add_rules(r, t->plan);
         audit_field(r, "KLPD_PLAN", t->plan_json);
-        audit_send(t->world->audit, r, LOG_INFO, "%s livepatch '%s', asked for by uid %u%s%s", request_noun(t),
-                   transaction_patch_name(t), (unsigned) t->spec->uid, t->spec->reason ? ": " : "", t->spec->reason ?: "");
+        audit_send(t->world->audit, r, LOG_INFO, "%s livepatch '%s', asked for by uid %u%s%s",
+                   request_noun(t), transaction_patch_name(t), (unsigned) t->spec->uid,
+                   t->spec->reason ? ": " : "", t->spec->reason ?: "");
 }
 
 void transaction_audit_loaded(Transaction *t) {
@@ -160,9 +162,10 @@ void transaction_audit_event(Transaction *t, const ShimEvent *event) {
                 (void) fate_of(event->kind, &word);
                 r = record_begin(t, KLPD_MESSAGE_STATE, "state");
                 audit_state_event(r, event);
-                audit_send(t->world->audit, r, event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_INFO,
-                           "State 0x%" PRIx64 "%s%s version %u: %s", event->state_id, event->state_name[0] ? " " : "",
-                           event->state_name, event->state_version, word);
+                audit_send(t->world->audit, r,
+                           event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_INFO,
+                           "State 0x%" PRIx64 "%s%s version %u: %s", event->state_id,
+                           event->state_name[0] ? " " : "", event->state_name, event->state_version, word);
                 return;
         case KLP_SHIM_EVENT_SHADOW_FREED:
         case KLP_SHIM_EVENT_MODULE_LOADED:
@@ -185,7 +188,8 @@ void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_t
                 audit_field(r, "KLPD_BLOCKER", text);
         }
         audit_field_u64(r, "KLPD_TRANSITION_USEC", usec);
-        /* The core looks again only about once a second: the first time, with nobody in the way, is nothing to worry about. */
+        /* The core looks again only about once a second: the first time, with nobody in the way, is
+         * nothing to worry about. */
         audit_send(t->world->audit, r, n_tasks == 0 && t->n_stalled <= 1 ? LOG_INFO : LOG_WARNING,
                    "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s", t->name,
                    (double) usec / 1e6, n_tasks, n_tasks == 1 ? "task: " : "tasks",
@@ -199,7 +203,8 @@ static void audit_completed(Transaction *t) {
         add_durations(r, t);
         audit_field(r, "KLPD_RESULT", transaction_result_to_string(t->result));
         audit_send(t->world->audit, r, LOG_NOTICE, "Livepatch '%s' is %s, after %.0f ms%s%s", t->name,
-                   t->disable ? "disabled" : "enabled", (double) (now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec) / 1e3,
+                   t->disable ? "disabled" : "enabled",
+                   (double) (now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec) / 1e3,
                    t->failure.message ? ". " : "", t->failure.message ?: "");
 }
 

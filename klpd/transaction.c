@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See transaction.h. This is the driver: it walks the list of steps forwards, and after a failure backwards. One field
- * says where it is (step), one whether it goes back (undoing), one that it is over (finished); only the functions here
- * assign them. A step that waits for the helper holds a reference and sets pending; nothing is undone and nothing is
- * cancelled under a pending operation: it is remembered, and acted on when the answer is there.
+ * See transaction.h. This is the driver: it walks the list of steps forwards, and after a failure backwards.
+ * One field says where it is (step), one whether it goes back (undoing), one that it is over (finished);
+ * only the functions here assign them. A step that waits for the helper holds a reference and sets pending;
+ * nothing is undone and nothing is cancelled under a pending operation: it is remembered, and acted on when
+ * the answer is there.
  */
 #include <json-c/json.h>
 #include <stdarg.h>
@@ -114,7 +115,8 @@ uint64_t transaction_timeout(const Transaction *t) {
         return t->spec->timeout_usec > 0 ? t->spec->timeout_usec : t->world->config->transition_timeout_usec;
 }
 
-/* ---- timers ---------------------------------------------------------------------------------------------------- */
+/* ---- timers
+ * ---------------------------------------------------------------------------------------------------- */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = transaction_ref(userdata);
@@ -144,8 +146,8 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
         if (step->expired)
                 step->expired(t);
         else
-                transaction_fail(t, TRANSACTION_FAILED, -ETIMEDOUT, ERROR_FAILED, "Step '%s' of '%s' took too long",
-                                 step->name, transaction_patch_name(t));
+                transaction_fail(t, TRANSACTION_FAILED, -ETIMEDOUT, ERROR_FAILED,
+                                 "Step '%s' of '%s' took too long", step->name, transaction_patch_name(t));
         return 0;
 }
 
@@ -155,13 +157,15 @@ int transaction_arm_deadline(Transaction *t, uint64_t usec) {
         t->deadline = sd_event_source_disable_unref(t->deadline);
         if (usec == 0)
                 return 0;
-        r = sd_event_add_time_relative(t->world->event, &t->deadline, CLOCK_MONOTONIC, usec, 0, on_deadline, t);
+        r = sd_event_add_time_relative(t->world->event, &t->deadline, CLOCK_MONOTONIC, usec, 0, on_deadline,
+                                       t);
         if (r < 0)
                 return r;
         return sd_event_source_set_description(t->deadline, "transaction-deadline");
 }
 
-/* ---- forwards -------------------------------------------------------------------------------------------------- */
+/* ---- forwards
+ * -------------------------------------------------------------------------------------------------- */
 
 static void transaction_run_step(Transaction *t) {
         const TransactionStep *step = steps[t->step];
@@ -170,7 +174,8 @@ static void transaction_run_step(Transaction *t) {
         transaction_stop_timers(t);
         r = transaction_arm_deadline(t, step->deadline_usec);
         if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't watch the time: %s", strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't watch the time: %s",
+                                 strerror(-r));
                 return;
         }
         if (t->handlers.changed)
@@ -216,7 +221,8 @@ void transaction_repeat(Transaction *t, const TransactionStep *step) {
         transaction_run_step(t);
 }
 
-/* ---- the end, and backwards ------------------------------------------------------------------------------------ */
+/* ---- the end, and backwards
+ * ------------------------------------------------------------------------------------ */
 
 static void transaction_end(Transaction *t) {
         transaction_ref(t);
@@ -260,7 +266,8 @@ void transaction_undone(Transaction *t) {
         transaction_undo_step(t);
 }
 
-void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format, ...) {
+void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format,
+                      ...) {
         char text[4096];
         va_list ap;
 
@@ -298,7 +305,8 @@ void transaction_abandon(Transaction *t) {
         t->finished = true;
 }
 
-/* ---- events ---------------------------------------------------------------------------------------------------- */
+/* ---- events
+ * ---------------------------------------------------------------------------------------------------- */
 
 bool transaction_expects(const Transaction *t, const ShimEvent *event) {
         if (t->finished || !t->name)
@@ -311,7 +319,8 @@ bool transaction_expects(const Transaction *t, const ShimEvent *event) {
         case KLP_SHIM_EVENT_STATE_REMOVED:
         case KLP_SHIM_EVENT_STATE_ORPHANED:
         case KLP_SHIM_EVENT_SHADOW_FREED:
-                /* One transition at a time: while ours is under way, the states that change are of its doing. */
+                /* One transition at a time: while ours is under way, the states that change are of its
+                 * doing. */
                 return steps[t->step] == &step_enable || steps[t->step] == &step_settle;
         case KLP_SHIM_EVENT_PREPARING:
         case KLP_SHIM_EVENT_ENDED:
@@ -339,7 +348,8 @@ void transaction_event(Transaction *t, const ShimEvent *event) {
         transaction_unref(t);
 }
 
-/* ---- plans ----------------------------------------------------------------------------------------------------- */
+/* ---- plans
+ * ----------------------------------------------------------------------------------------------------- */
 
 static int plan_text(const Plan *plan, char **ret) {
         struct json_object *json;
@@ -381,7 +391,9 @@ static int transaction_note_replaced(Transaction *t, const Inventory *inventory)
 
 static int transaction_note_plan(Transaction *t, Plan *plan, const Inventory *inventory) {
         const Patch *present = t->spec->patch ? inventory_find(inventory, t->spec->patch) : NULL;
-        const char *name = t->candidate.patch ? t->candidate.patch->name : present ? present->name : t->spec->patch;
+        const char *name = t->candidate.patch ? t->candidate.patch->name
+                           : present          ? present->name
+                                              : t->spec->patch;
         char *json;
         int r;
 
@@ -413,8 +425,9 @@ static void describe_refusal(const Plan *plan, char *text, size_t size) {
 
                 if (v->mode != RULE_ENFORCE)
                         continue;
-                n = snprintf(text + used, size - used, "%s%s: %s%s%s", used > 0 ? "; " : "", rule_to_string(v->rule),
-                             v->message ?: "", v->remedy ? " - " : "", v->remedy ?: "");
+                n = snprintf(text + used, size - used, "%s%s: %s%s%s", used > 0 ? "; " : "",
+                             rule_to_string(v->rule), v->message ?: "", v->remedy ? " - " : "",
+                             v->remedy ?: "");
                 used += n > 0 ? (size_t) n : 0;
         }
 }
@@ -427,7 +440,8 @@ bool transaction_take_plan(Transaction *t, Plan *plan, const Inventory *inventor
         t->plan = plan;
         r = transaction_note_plan(t, plan, inventory);
         if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't keep the plan: %s", strerror(-r));
+                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't keep the plan: %s",
+                                 strerror(-r));
                 return false;
         }
         if (t->handlers.changed)

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One change, from being asked for to being over: a fixed list of steps, each with start, event, undo and deadline
- * (DESIGN.md, "The daemon"). It decides before it acts: nothing visible happens before `load`. What it learns from the kernel it
- * reads again before it believes it: success is reported when sysfs and the shim both say so, never because a request was
- * sent.
+ * One change, from being asked for to being over: a fixed list of steps, each with start, event, undo and
+ * deadline (DESIGN.md, "The daemon"). It decides before it acts: nothing visible happens before `load`. What
+ * it learns from the kernel it reads again before it believes it: success is reported when sysfs and the
+ * shim both say so, never because a request was sent.
  *
  *   verify   candidate and first plan                   undo: nothing
  *   load     the module into the kernel; registers      undo: unload
  *   replan   what registered is what was planned        undo: nothing
  *   enable   through the helper, with the generation of the plan; -ESTALE: replan again, bounded
- *   settle   until the transition is over; past the deadline, or cancelled: reversed; a reversal that lost the race is
+ *   settle   until the transition is over; past the deadline, or cancelled: reversed; a reversal that lost
+ *            the race is
  *            brought forward again
  *   collect  what is no longer used goes to the collector
  *   commit   the kernel's own view, once more
  *
- * Steps move on with transaction_next(), end everything with transaction_fail(), which undoes the steps behind it from
- * the last to the first, and wait by returning. Whatever is under way outside (helper, inspection) holds a reference.
+ * Steps move on with transaction_next(), end everything with transaction_fail(), which undoes the steps
+ * behind it from the last to the first, and wait by returning. Whatever is under way outside (helper,
+ * inspection) holds a reference.
  */
 #pragma once
 
@@ -49,7 +51,8 @@ struct TransactionStep {
         void (*start)(Transaction *t);
         /* An event of the shim's; NULL: events were lost. */
         void (*event)(Transaction *t, const ShimEvent *event);
-        /* Asked to cancel. Without it: transaction_fail(), which is right where nothing is under way outside. */
+        /* Asked to cancel. Without it: transaction_fail(), which is right where nothing is under way
+         * outside. */
         void (*cancel)(Transaction *t);
         /* Undoes what the step did; ends, now or later, with transaction_undone(). NULL: nothing to undo. */
         void (*undo)(Transaction *t);
@@ -86,8 +89,8 @@ struct Transaction {
         bool started, undoing, finished;
         bool cancel_requested;
         bool loaded;         /* this transaction has loaded the module */
-        bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling would wake tasks
-                              * that then stand in the way of the transition's first pass */
+        bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling
+                              * would wake tasks  that then stand in the way of the transition's first pass */
         bool pending;        /* an operation of the helper's is under way */
         unsigned n_replans, n_again;
         sd_event_source *timer, *deadline, *kick;
@@ -117,7 +120,8 @@ struct Transaction {
 };
 
 /* Takes spec over, also on failure. Does nothing yet. */
-int transaction_new(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id, Transaction **ret);
+int transaction_new(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id,
+                    Transaction **ret);
 Transaction *transaction_ref(Transaction *t);
 Transaction *transaction_unref(Transaction *t);
 DEFINE_CLEANUP(Transaction *, transaction_unref);
@@ -135,22 +139,26 @@ const char *transaction_step_name(const Transaction *t);
 /* The patch, as far as it is known: what was asked for, or what it turned out to be; "" if neither. */
 const char *transaction_patch_name(const Transaction *t);
 
-/* ---- for the steps -------------------------------------------------------------------------------------------- */
+/* ---- for the steps
+ * -------------------------------------------------------------------------------------------- */
 
-extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_collect, step_commit;
+extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_collect,
+                step_commit;
 
 #define TRANSACTION_REPLANS_MAX 8U
 #define TRANSACTION_AGAIN_MAX 4U
 
 void transaction_next(Transaction *t);
-void transaction_repeat(Transaction *t, const TransactionStep *step); /* goes back to an earlier step, without undoing */
+void transaction_repeat(Transaction *t,
+                        const TransactionStep *step); /* goes back to an earlier step, without undoing */
 /* Fails with that result, name and sentence; the first failure counts. */
-void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format, ...)
-        _printf_(5, 6);
+void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format,
+                      ...) _printf_(5, 6);
 /* Over without a change or with success; note may be NULL and goes into the message. */
 void transaction_finish(Transaction *t, TransactionResult result, const char *note);
 void transaction_undone(Transaction *t);
-/* Takes the plan and says what it refuses: false, and the transaction is over or failing, unless it may go on. */
+/* Takes the plan and says what it refuses: false, and the transaction is over or failing, unless it may
+ * go on. */
 bool transaction_take_plan(Transaction *t, Plan *plan, const Inventory *inventory);
 /* Calls callback(t) after usec, unless the step ends before. One at a time. */
 int transaction_set_timer(Transaction *t, uint64_t usec, void (*callback)(Transaction *t));
@@ -159,7 +167,8 @@ uint64_t transaction_timeout(const Transaction *t); /* of the transition */
 bool transaction_is_plain(const Transaction *t);
 uint64_t now_usec(clockid_t clock);
 
-/* ---- transaction-audit.c --------------------------------------------------------------------------------------- */
+/* ---- transaction-audit.c
+ * --------------------------------------------------------------------------------------- */
 
 void transaction_audit_started(Transaction *t);
 void transaction_audit_loaded(Transaction *t); /* if it is still to be said */

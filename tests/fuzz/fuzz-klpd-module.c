@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Module files: the whole reader if the input begins like ELF or like a compressed file, else .modinfo by itself (twice,
- * as of a managed and of a plain patch). What is accepted must be a patch that policy can write and read again.
+ * Module files: the whole reader if the input begins like ELF or like a compressed file, else .modinfo by
+ * itself (twice, as of a managed and of a plain patch). What is accepted must be a patch that policy can
+ * write and read again.
  */
 #include "klpd/digest.h"
 #include "klpd/livepatch-sysfs.h"
@@ -46,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 _cleanup_patch_file_free_ PatchFile *file = calloc(1, sizeof(PatchFile));
 
                 must(file);
-                if (patch_file_parse_modinfo(data, size, &(ModinfoContext) { .managed = managed }, file, &error) >= 0)
+                if (patch_file_parse_modinfo(data, size, &(ModinfoContext){.managed = managed}, file,
+                                             &error) >= 0)
                         check(file);
                 else
                         must(error.message[0]);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Netlink messages, as klpd takes them from recv(): a buffer of any number of them. The first byte chooses what they are
- * read as; ELF notes and the helper's messages, which are as binary, have a number too.
+ * Netlink messages, as klpd takes them from recv(): a buffer of any number of them. The first byte chooses
+ * what they are read as; ELF notes and the helper's messages, which are as binary, have a number too.
  */
 #include "klpd/helper-protocol.h"
 #include "klpd/livepatch-sysfs.h"

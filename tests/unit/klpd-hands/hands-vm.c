@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's hands on a real kernel, without the daemon: a helper process (helper_serve(), without the check of who
- * asks), and commands that go through the same clients as klpd's. Run in a guest only.
+ * The daemon's hands on a real kernel, without the daemon: a helper process (helper_serve(), without the
+ * check of who asks), and commands that go through the same clients as klpd's. Run in a guest only.
  *
  *   hands-vm [--no-settle] COMMAND ARG... [+ COMMAND ARG...]
  *
@@ -87,8 +87,8 @@ static pid_t start_helper(int root_fd) {
 static void on_event(ShimClient *c, const ShimEvent *e, void *userdata) {
         Vm *vm = userdata;
 
-        printf("event %s seq %" PRIu64 " generation %" PRIu64 " %s", shim_event_to_string(e->kind) ?: "?", e->seq,
-               e->generation, e->name);
+        printf("event %s seq %" PRIu64 " generation %" PRIu64 " %s", shim_event_to_string(e->kind) ?: "?",
+               e->seq, e->generation, e->name);
         if (e->operation)
                 printf(" %s", shim_operation_to_string(e->operation));
         if (e->end)
@@ -128,15 +128,17 @@ static void on_stacks(int error, const char *text, const char *const *stacks, si
                 printf("%s\n", stacks[i] ?: "(none)");
 }
 
-static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result, void *userdata) {
+static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result,
+                         void *userdata) {
         Vm *vm = userdata;
 
         on_answer(error, text, userdata);
         if (!result)
                 return;
-        printf("patch %s kind %s kernel %s level %" PRIu32 " states %zu functions %zu digest %s\n", result->patch->name,
-               patch_kind_to_string(result->patch->kind), result->patch->kernel, result->patch->level,
-               result->patch->n_states, result->patch->n_functions, result->patch->digest);
+        printf("patch %s kind %s kernel %s level %" PRIu32 " states %zu functions %zu digest %s\n",
+               result->patch->name, patch_kind_to_string(result->patch->kind), result->patch->kernel,
+               result->patch->level, result->patch->n_states, result->patch->n_functions,
+               result->patch->digest);
         snprintf(vm->name, sizeof(vm->name), "%s", result->patch->name);
         vm->content_fd = fcntl(result->content_fd, F_DUPFD_CLOEXEC, 3);
 }
@@ -175,7 +177,8 @@ static int inspect(Vm *vm, const char *path) {
         r = sealed_memfd_new_from_fd(fd, PATCH_FILE_SIZE_MAX, "module", &memfd);
         if (r < 0)
                 return r;
-        r = inspect_request_new(vm->event, memfd, getenv("KLPD_INSPECT"), 0, on_inspected, vm, &vm->inspection);
+        r = inspect_request_new(vm->event, memfd, getenv("KLPD_INSPECT"), 0, on_inspected, vm,
+                                &vm->inspection);
         r = wait_answer(vm, r);
         vm->inspection = inspect_request_free(vm->inspection);
         return r;
@@ -189,7 +192,8 @@ static int load(Vm *vm, const char *path) {
         if (r < 0)
                 return r;
         vm->answered = false;
-        r = wait_answer(vm, helper_client_load(vm->helper, vm->content_fd, vm->name, NULL, &settle, 0, on_answer, vm));
+        r = wait_answer(vm, helper_client_load(vm->helper, vm->content_fd, vm->name, NULL, &settle, 0,
+                                               on_answer, vm));
         closep(&vm->content_fd);
         vm->content_fd = -EBADF;
         return r;
@@ -231,7 +235,8 @@ static int write_enabled(Vm *vm, const char *name, const char *value) {
         int r;
 
         (void) shim_client_hold_events(vm->shim, vm->settle);
-        r = wait_answer(vm, helper_client_write_enabled(vm->helper, name, streq(value, "1"), &settle, 0, on_answer, vm));
+        r = wait_answer(vm, helper_client_write_enabled(vm->helper, name, streq(value, "1"), &settle, 0,
+                                                        on_answer, vm));
         return r < 0 ? r : wait_ended(vm, begun);
 }
 
@@ -247,17 +252,19 @@ static void show_shim(Vm *vm) {
                 printf("shim: %d %s\n", r, error.message);
                 return;
         }
-        printf("shim abi %" PRIu32 " kernel %s generation %" PRIu64 " seq %" PRIu64 " transition '%s'\n", s->info.abi,
-               s->info.kernel, s->info.generation, s->info.seq, s->info.transition);
+        printf("shim abi %" PRIu32 " kernel %s generation %" PRIu64 " seq %" PRIu64 " transition '%s'\n",
+               s->info.abi, s->info.kernel, s->info.generation, s->info.seq, s->info.transition);
         for (size_t i = 0; i < s->n_patches; i++) {
                 const ShimPatch *p = s->patches + i;
 
                 printf("shim patch %s %s/%s %" PRIu32 " flags %#" PRIx32 " on stack %d position %" PRIu32
-                       " states %zu functions %zu\n", p->patch->name, p->patch->vendor, p->patch->stream, p->patch->level,
-                       p->flags, p->on_stack, p->position, p->patch->n_states, p->patch->n_functions);
+                       " states %zu functions %zu\n",
+                       p->patch->name, p->patch->vendor, p->patch->stream, p->patch->level, p->flags,
+                       p->on_stack, p->position, p->patch->n_states, p->patch->n_functions);
         }
         for (size_t i = 0; i < s->n_states; i++)
-                printf("shim state %" PRIu64 " %s version %" PRIu32 " holder %s owners %zu shadow %" PRIu64 "\n",
+                printf("shim state %" PRIu64 " %s version %" PRIu32 " holder %s owners %zu shadow %" PRIu64
+                       "\n",
                        s->states[i].id, s->states[i].name, s->states[i].version, s->states[i].holder,
                        strv_length(s->states[i].owners), s->states[i].shadow_count);
 
@@ -283,7 +290,8 @@ static int show(Vm *vm) {
         for (size_t i = 0; i < patches->n_patches; i++) {
                 const SysfsPatch *p = patches->patches + i;
 
-                printf("sysfs %s enabled %d transition %d functions %zu objects %zu (%zu patched) replace %d order %d\n",
+                printf("sysfs %s enabled %d transition %d functions %zu objects %zu (%zu patched) replace %d "
+                       "order %d\n",
                        p->name, p->enabled, p->transition, p->n_functions, strv_length(p->objects),
                        strv_length(p->objects_patched), p->replace, p->stack_order);
         }
@@ -293,15 +301,16 @@ static int show(Vm *vm) {
                 return r;
         for (size_t i = 0; i < modules->n_modules; i++)
                 printf("module %s order %u refcount %d live %d build id %s\n", modules->modules[i].name,
-                       modules->modules[i].load_order, modules->modules[i].refcount, modules->modules[i].live,
-                       modules->modules[i].build_id ?: "-");
+                       modules->modules[i].load_order, modules->modules[i].refcount,
+                       modules->modules[i].live, modules->modules[i].build_id ?: "-");
 
         r = livepatch_sysfs_read_host(vm->root_fd, &host);
         if (r < 0)
                 return r;
-        printf("host livepatch %d ftrace %d modules disabled %d sig_enforce %d lockdown %s build id %s kprobes %zu (%d)\n",
-               host.livepatch, host.ftrace_enabled, host.modules_disabled, host.sig_enforce, host.lockdown ?: "-",
-               host.kernel_build_id ?: "-", host.n_kprobes, host.kprobes_known);
+        printf("host livepatch %d ftrace %d modules disabled %d sig_enforce %d lockdown %s "
+               "build id %s kprobes %zu (%d)\n",
+               host.livepatch, host.ftrace_enabled, host.modules_disabled, host.sig_enforce,
+               host.lockdown ?: "-", host.kernel_build_id ?: "-", host.n_kprobes, host.kprobes_known);
         sysfs_host_done(&host);
 
         r = tasks_blocking(vm->root_fd, true, 100, &tasks, &n, &total);
@@ -364,7 +373,10 @@ static int run_commands(Vm *vm, int argc, char **argv) {
 }
 
 int main(int argc, char *argv[]) {
-        static const ShimHandlers handlers = { .available = on_shim, .gone = on_shim, .event = on_event, .resync = on_resync };
+        static const ShimHandlers handlers = {.available = on_shim,
+                                              .gone = on_shim,
+                                              .event = on_event,
+                                              .resync = on_resync};
         Vm vm = { .settle = true, .content_fd = -EBADF };
         pid_t helper;
         int r;
@@ -376,7 +388,8 @@ int main(int argc, char *argv[]) {
                 return EXIT_FAILURE;
         }
 
-        if ((r = sd_event_new(&vm.event)) < 0 || (r = helper_client_new(vm.event, SOCKET_PATH, &vm.helper)) < 0 ||
+        if ((r = sd_event_new(&vm.event)) < 0 ||
+            (r = helper_client_new(vm.event, SOCKET_PATH, &vm.helper)) < 0 ||
             (r = shim_client_new(vm.event, &handlers, &vm, &vm.shim)) < 0)
                 fprintf(stderr, "can't start: %s\n", strerror(-r));
         else

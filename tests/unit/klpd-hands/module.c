@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Not a program: compiled to object files that look like livepatch modules, for the reader of module files. What they say
- * of themselves comes from the command line of the compiler: -DMANAGED, -DPLAIN (both: a contradiction), -DEXTRA="...".
+ * Not a program: compiled to object files that look like livepatch modules, for the reader of module files.
+ * What they say of themselves comes from the command line of the compiler: -DMANAGED, -DPLAIN (both: a
+ * contradiction), -DEXTRA="...".
  */
 /* One array: compilers may order several as they like. */
 __attribute__((section(".modinfo"), used, aligned(1))) static const char modinfo[] =

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Takes klpd-inspect's place in test-inspect: enters its sandbox, then tries what its standard input names, and reports
- * the errno as klpd-inspect reports errors. What the sandbox kills for never gets to report.
+ * Takes klpd-inspect's place in test-inspect: enters its sandbox, then tries what its standard input names,
+ * and reports the errno as klpd-inspect reports errors. What the sandbox kills for never gets to report.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,7 +30,10 @@ static int try(const char *what) {
                 return result(execve("/bin/true", none, none));
         if (strncmp(what, "ptrace", 6) == 0)
                 return result(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
-        return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
+        return mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+                                               MAP_FAILED
+                               ? errno
+                               : 0;
 }
 
 int main(void) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The helper's two sides: what the server takes and refuses (messages of every length, wrong descriptors), what it does
- * below a made root, and how the client queues, times out and recovers. The kernel isn't touched: the requests that would
- * do so end at a check, or at a file of the made tree.
+ * The helper's two sides: what the server takes and refuses (messages of every length, wrong descriptors),
+ * what it does below a made root, and how the client queues, times out and recovers. The kernel isn't
+ * touched: the requests that would do so end at a check, or at a file of the made tree.
  */
 #include "test-util.h"
 
@@ -79,7 +79,8 @@ static void test_hostile_requests_are_refused(void **state) {
         REFUSED(HELPER_UNLOAD, "klp_a", false, q.reserved = 1);
         REFUSED(HELPER_UNLOAD, "klp_a", false, q.operation = 0);
         REFUSED(HELPER_UNLOAD, "klp_a", false, q.operation = _HELPER_OPERATION_MAX);
-        REFUSED(HELPER_UNLOAD, "klp_a", true, );                          /* a descriptor that nobody wants */
+        /* a descriptor that nobody wants */
+        REFUSED(HELPER_UNLOAD, "klp_a", true, );
         REFUSED(HELPER_LOAD, "klp_a", false, );                           /* none where one is needed */
         REFUSED(HELPER_UNLOAD, "", false, );
         REFUSED(HELPER_UNLOAD, "..", false, );
@@ -87,7 +88,8 @@ static void test_hostile_requests_are_refused(void **state) {
         REFUSED(HELPER_WRITE_ENABLED, "../../module/x", false, );
         REFUSED(HELPER_UNLOAD, "a b", false, );
         REFUSED(HELPER_UNLOAD, "klp_a", false, memset(q.name, 'x', sizeof(q.name)));
-        REFUSED(HELPER_UNLOAD, "klp_a", false, q.name[40] = 'x');         /* something hidden behind the end */
+        /* something hidden behind the end */
+        REFUSED(HELPER_UNLOAD, "klp_a", false, q.name[40] = 'x');
         REFUSED(HELPER_UNLOAD, "klp_a", false, q.flags = HELPER_FLAG_VALUE);
         REFUSED(HELPER_ENABLE, "klp_a", false, q.flags = 1U << 31);
         REFUSED(HELPER_ENABLE, "klp_a", false, q.settle_max_cpus = 1);    /* without the flag */
@@ -98,7 +100,8 @@ static void test_hostile_requests_are_refused(void **state) {
         REFUSED(HELPER_READ_STACKS, NULL, false, );
         REFUSED(HELPER_READ_STACKS, NULL, false, q.n_tasks = HELPER_TASKS_MAX + 1);
         REFUSED(HELPER_READ_STACKS, NULL, false, (q.n_tasks = 1, q.tasks[0].tid = 1));
-        REFUSED(HELPER_READ_STACKS, NULL, false, (q.n_tasks = 1, q.tasks[0] = q.tasks[1] = (HelperTask) { 1, 1 }));
+        REFUSED(HELPER_READ_STACKS, NULL, false,
+                (q.n_tasks = 1, q.tasks[0] = q.tasks[1] = (HelperTask){1, 1}));
         REFUSED(HELPER_UNLOAD, "klp_a", false, q.n_tasks = 1);
 }
 
@@ -107,8 +110,13 @@ static void test_replies_must_fit_their_request(void **state) {
         struct {
                 HelperReply a;
                 char data[16];
-        } m = { .a = { .magic = HELPER_MAGIC, .version = HELPER_VERSION, .cookie = 5, .n_stacks = 1, .data_size = 4,
-                       .stack_size = { 4 } } }, bad;
+        } m = {.a = {.magic = HELPER_MAGIC,
+                     .version = HELPER_VERSION,
+                     .cookie = 5,
+                     .n_stacks = 1,
+                     .data_size = 4,
+                     .stack_size = {4}}},
+          bad;
 
         q.n_tasks = 1;
         q.tasks[0] = (HelperTask) { 1, 1 };
@@ -382,7 +390,10 @@ static int take_request(Fixture *f, int connection, HelperRequest *ret) {
 }
 
 static void reply(int connection, const HelperRequest *q, int error, const char *text) {
-        HelperReply a = { .magic = HELPER_MAGIC, .version = HELPER_VERSION, .cookie = q->cookie, .error = error };
+        HelperReply a = {.magic = HELPER_MAGIC,
+                         .version = HELPER_VERSION,
+                         .cookie = q->cookie,
+                         .error = error};
 
         strcpy(a.text, text);
         assert_int_equal(helper_send_reply(connection, &a, ""), 0);
@@ -400,7 +411,8 @@ static void test_requests_go_one_after_the_other(void **state) {
         assert_int_equal(q.operation, HELPER_ENABLE);
         assert_int_equal(q.generation, 7);
         assert_string_equal(q.name, "klp_a");
-        assert_int_equal(helper_receive(c, 0, &q, &fd), -ETIMEDOUT); /* the second waits for the first one's answer */
+        /* the second waits for the first one's answer */
+        assert_int_equal(helper_receive(c, 0, &q, &fd), -ETIMEDOUT);
         q.cookie = 1;
         reply(c, &q, -ESTALE, "the generation has changed");
         run_until(f, 1);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd-inspect as klpd runs it: the real program in its sandbox on good and bad modules, and programs in its place that
- * say nothing, say nonsense, or never end. Arguments: klpd-inspect, the directory with the modules, the sandbox prober.
+ * klpd-inspect as klpd runs it: the real program in its sandbox on good and bad modules, and programs in its
+ * place that say nothing, say nonsense, or never end. Arguments: klpd-inspect, the directory with the
+ * modules, the sandbox prober.
  */
 #include "test-util.h"
 
@@ -24,7 +25,8 @@ typedef struct Answer {
         int content_fd;
 } Answer;
 
-static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result, void *userdata) {
+static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result,
+                         void *userdata) {
         Answer *a = userdata;
 
         assert_false(a->there);
@@ -37,7 +39,8 @@ static void on_inspected(InspectRequest *r, int error, const char *text, const I
         }
 }
 
-static void inspect_with(const char *with, uint64_t timeout_usec, const void *bytes, size_t size, Answer *a) {
+static void inspect_with(const char *with, uint64_t timeout_usec, const void *bytes, size_t size,
+                         Answer *a) {
         InspectRequest *r;
         sd_event *event;
         int fd;
@@ -91,7 +94,8 @@ static void test_compressed_content_comes_back_sealed(void **state) {
 
         bytes = load_module("managed", &size);
         compressed = malloc(2 * size + 4096);
-        assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, size, compressed, &n, 2 * size + 4096),
+        assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, size, compressed, &n,
+                                                 2 * size + 4096),
                          LZMA_OK);
         inspect_with(program, 0, compressed, n, &a);
         assert_int_equal(a.error, 0);
@@ -169,7 +173,9 @@ static void test_the_childs_word_on_the_digest_is_not_taken(void **state) {
 
         inspect_with("/bin/cat", 0, lie, sizeof(lie) - 1, &a);
         assert_int_equal(a.error, 0);
-        assert_int_not_equal(a.patch->digest[0] + a.patch->digest[1] + a.patch->digest[2] + a.patch->digest[3], 4 * '0');
+        assert_int_not_equal(a.patch->digest[0] + a.patch->digest[1] + a.patch->digest[2] +
+                                             a.patch->digest[3],
+                             4 * '0');
         answer_done(&a);
 }
 
@@ -178,7 +184,8 @@ static void test_a_child_that_never_ends_is_killed(void **state) {
 
         inspect_with("/usr/bin/yes", 2000000, "x", 1, &a);
         assert_true(a.error == -E2BIG || a.error == -ETIMEDOUT);
-        inspect_with("/usr/bin/tac", 100000, "x", 1, &a); /* ends: nothing wrong with the time limit itself */
+        /* ends: nothing wrong with the time limit itself */
+        inspect_with("/usr/bin/tac", 100000, "x", 1, &a);
         assert_int_equal(a.error, -EPROTO);
 }
 
@@ -188,9 +195,9 @@ static void test_the_sandbox_holds(void **state) {
                 int r;
                 const char *text;
         } cases[] = {
-                { "open", -EACCES, "open" }, { "socket", -EACCES, "socket" },
-                { "fork", -EPROTO, "signal 31" }, { "exec", -EPROTO, "signal 31" }, { "ptrace", -EPROTO, "signal 31" },
-                { "executable-memory", -EPROTO, "signal 31" },
+                        {"open", -EACCES, "open"},        {"socket", -EACCES, "socket"},
+                        {"fork", -EPROTO, "signal 31"},   {"exec", -EPROTO, "signal 31"},
+                        {"ptrace", -EPROTO, "signal 31"}, {"executable-memory", -EPROTO, "signal 31"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

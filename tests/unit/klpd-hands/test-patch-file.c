@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The reader of module files on modules made by the compiler (module.c), whole, cut at every length, bent, signed and
- * compressed. Arguments: the directory with the modules.
+ * The reader of module files on modules made by the compiler (module.c), whole, cut at every length, bent,
+ * signed and compressed. Arguments: the directory with the modules.
  */
 #include "test-util.h"
 
@@ -252,7 +252,8 @@ static void test_the_digest_is_sha256(void **state) {
 static size_t compress_xz(const uint8_t *bytes, size_t size, uint8_t *out, size_t max) {
         size_t n = 0;
 
-        assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, size, out, &n, max), LZMA_OK);
+        assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, size, out, &n, max),
+                         LZMA_OK);
         return n;
 }
 

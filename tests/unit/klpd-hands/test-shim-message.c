@@ -27,10 +27,12 @@ static void begin(Message *m, uint8_t command) {
 
 static void put(Message *m, uint16_t type, const void *data, size_t size) {
         struct nlattr a = { .nla_type = type, .nla_len = (uint16_t) (NLA_HDRLEN + size) };
+        size_t at = m->h.nlmsg_len;
 
-        memcpy(m->bytes + m->h.nlmsg_len, &a, sizeof(a));
+        assert_true(at + a.nla_len <= sizeof(m->bytes));
+        memcpy(m->bytes + at, &a, sizeof(a));
         if (size > 0)
-                memcpy(m->bytes + m->h.nlmsg_len + NLA_HDRLEN, data, size);
+                memcpy(m->bytes + at + NLA_HDRLEN, data, size);
         m->h.nlmsg_len += (uint32_t) NLA_ALIGN(a.nla_len);
 }
 
@@ -436,7 +438,7 @@ static void test_a_buffer_is_walked_by_whole_messages(void **state) {
         union {
                 struct nlmsghdr h[2];
                 uint8_t bytes[2 * sizeof(struct nlmsghdr)];
-        } b = { .h = { { .nlmsg_len = sizeof(struct nlmsghdr) }, { .nlmsg_len = sizeof(struct nlmsghdr) } } };
+        } b = {.h = {{.nlmsg_len = sizeof(struct nlmsghdr)}, {.nlmsg_len = sizeof(struct nlmsghdr)}}};
         const void *p = &b;
         size_t n = sizeof(b);
         bool broken;

@@ -78,7 +78,8 @@ static void test_stack_order_wins_where_the_kernel_says_it(void **state) {
         tree_write(t, "sys/kernel/livepatch/b_old/stack_order", "2\n");
         tree_write(t, "sys/kernel/livepatch/b_old/replace", "1\n");
         tree_write(t, "proc/modules",
-                   "a_young 16384 1 - Live 0x0000000000000000 (OEK)\nb_old 16384 1 - Live 0x0000000000000000 (OEK)\n");
+                   "a_young 16384 1 - Live 0x0000000000000000 (OEK)\n"
+                   "b_old 16384 1 - Live 0x0000000000000000 (OEK)\n");
 
         assert_int_equal(livepatch_sysfs_read(t->fd, &p), 0);
         assert_true(p->exact_order);
@@ -166,8 +167,12 @@ static void test_modules_have_count_taint_and_build_id(void **state) {
 }
 
 static void test_broken_module_lists_are_refused(void **state) {
-        static const char *const bad[] = { "x\n", "x 1\n", "x 1 y - Live 0x0\n", "x 1 2 - Live\n", "x 1 99999999999 - Live 0x0\n",
-                                           "a/b 1 0 - Live 0x0 (K)\n" };
+        static const char *const bad[] = {"x\n",
+                                          "x 1\n",
+                                          "x 1 y - Live 0x0\n",
+                                          "x 1 2 - Live\n",
+                                          "x 1 99999999999 - Live 0x0\n",
+                                          "a/b 1 0 - Live 0x0 (K)\n"};
         Tree *t = *state;
 
         for (size_t i = 0; i < ELEMENTSOF(bad); i++) {

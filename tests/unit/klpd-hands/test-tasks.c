@@ -24,7 +24,8 @@ static int teardown(void **state) {
         return 0;
 }
 
-static void add_task(Tree *t, unsigned pid, unsigned tid, const char *patch_state, const char *comm, const char *flags) {
+static void add_task(Tree *t, unsigned pid, unsigned tid, const char *patch_state, const char *comm,
+                     const char *flags) {
         char path[128], text[256];
 
         for (unsigned i = 0; i < 2; i++) {
@@ -113,7 +114,8 @@ static void see(unsigned cpu, void *userdata) {
 }
 
 static void test_lists_of_cpus(void **state) {
-        static const char *const bad[] = { "x", "1-", "-1", "3-1", "1,", "1,,2", "1 2", "99999999999999999999" };
+        static const char *const bad[] = {"x",  "1-",   "-1",  "3-1",
+                                          "1,", "1,,2", "1 2", "99999999999999999999"};
         Seen s = {};
 
         assert_int_equal(cpu_list_parse("", 100, see, &s), 0);

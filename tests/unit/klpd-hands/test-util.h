@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the tests of the hands share: trees of small files that stand for /proc and /sys. A tree is a directory below
- * $TMPDIR that goes with tree_free().
+ * What the tests of the hands share: trees of small files that stand for /proc and /sys. A tree is a
+ * directory below $TMPDIR that goes with tree_free().
  */
 #pragma once
 

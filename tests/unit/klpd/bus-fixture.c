@@ -3,13 +3,16 @@
 #include "bus-fixture.h"
 
 static const char bus_config[] =
-        "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN\" "
-        "\"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
-        "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
-        "<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_type=\"method_call\"/>"
-        "<allow send_type=\"signal\"/><allow send_requested_reply=\"true\"/><allow receive_type=\"signal\"/>"
-        "<allow receive_type=\"method_call\"/><allow receive_type=\"method_return\"/><allow receive_type=\"error\"/>"
-        "</policy></busconfig>\n";
+                "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN\" "
+                "\"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n"
+                "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
+                "<policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow "
+                "send_type=\"method_call\"/>"
+                "<allow send_type=\"signal\"/><allow send_requested_reply=\"true\"/><allow "
+                "receive_type=\"signal\"/>"
+                "<allow receive_type=\"method_call\"/><allow receive_type=\"method_return\"/><allow "
+                "receive_type=\"error\"/>"
+                "</policy></busconfig>\n";
 
 Tree bus_tree;
 struct utsname bus_uts;
@@ -51,7 +54,8 @@ int bus_start(const char *program) {
         (void) snprintf(text, sizeof(text), bus_config, bus_tree.path);
         tree_write(&bus_tree, "bus.conf", text);
         (void) snprintf(path, sizeof(path), "--config-file=%s/bus.conf", bus_tree.path);
-        dbus_daemon = start((char *[]) { (char *) "dbus-daemon", path, (char *) "--nofork", (char *) "--print-address", NULL },
+        dbus_daemon = start((char *[]){(char *) "dbus-daemon", path, (char *) "--nofork",
+                                       (char *) "--print-address", NULL},
                             "unix:");
         (void) snprintf(address, sizeof(address), "unix:path=%s/bus", bus_tree.path);
         assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, true), 0);
@@ -75,8 +79,8 @@ void bus_add_patch(const char *name, const char *rest) {
         char path[256], text[1024];
 
         (void) snprintf(path, sizeof(path), "usr/lib/klpd/patches/%s/%s.ko", bus_uts.release, name);
-        (void) snprintf(text, sizeof(text), "{\"name\": \"%s\", \"kernel\": \"%s\"%s%s}", name, bus_uts.release,
-                        *rest ? ", " : "", rest);
+        (void) snprintf(text, sizeof(text), "{\"name\": \"%s\", \"kernel\": \"%s\"%s%s}", name,
+                        bus_uts.release, *rest ? ", " : "", rest);
         tree_write(&bus_tree, path, text);
 }
 
@@ -104,7 +108,8 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 void bus_watch(sd_bus *bus, Removed *removed) {
         *removed = (Removed) {};
-        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, INTERFACE, "JobRemoved", on_removed, removed) >= 0);
+        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, INTERFACE, "JobRemoved", on_removed,
+                                        removed) >= 0);
 }
 
 void bus_wait_removed(sd_bus *bus, Removed *removed, const char *path) {

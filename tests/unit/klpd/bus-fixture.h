@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A bus of one's own (dbus-daemon), fake-klpd on it, and a client: what the bus tests share. One daemon for all tests of a
- * program; each test gets a fresh connection.
+ * A bus of one's own (dbus-daemon), fake-klpd on it, and a client: what the bus tests share. One daemon for
+ * all tests of a program; each test gets a fresh connection.
  */
 #pragma once
 

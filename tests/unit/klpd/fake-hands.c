@@ -88,7 +88,8 @@ static FakeModule *under_way(const FakeKernel *k) {
         return NULL;
 }
 
-/* ---- later ----------------------------------------------------------------------------------------------------- */
+/* ---- later
+ * ----------------------------------------------------------------------------------------------------- */
 
 static void later_free(Later *l) {
         for (Later **i = &l->kernel->laters; *i; i = &(*i)->next)
@@ -105,8 +106,8 @@ static void later_free(Later *l) {
 
 static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end end);
 
-/* Events are delivered in the order in which they were sent, whichever timer the loop picks first: takes the oldest, and moves
- * the younger ones up, so that it is l's place in the queue that becomes free. */
+/* Events are delivered in the order in which they were sent, whichever timer the loop picks first: takes
+ * the oldest, and moves the younger ones up, so that it is l's place in the queue that becomes free. */
 static ShimEvent next_event(FakeKernel *k, Later *l) {
         Later *first = k->laters, *to;
         ShimEvent event;
@@ -171,8 +172,8 @@ static int answer(FakeKernel *k, int r, const char *text, HandsCallback callback
         return 0;
 }
 
-static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event kind, enum klp_shim_operation operation,
-                       enum klp_shim_end end) {
+static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event kind,
+                       enum klp_shim_operation operation, enum klp_shim_end end) {
         struct timespec ts;
         Later *l;
 
@@ -181,17 +182,24 @@ static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event k
         (void) clock_gettime(CLOCK_MONOTONIC, &ts);
         l = later(k, 500);
         l->is_event = true;
-        l->event = (ShimEvent) {
-                .kind = kind, .seq = ++k->seq, .generation = k->generation, .operation = operation, .end = end,
-                .time_nsec = (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec,
+        l->event = (ShimEvent){
+                        .kind = kind,
+                        .seq = ++k->seq,
+                        .generation = k->generation,
+                        .operation = operation,
+                        .end = end,
+                        .time_nsec = (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec,
         };
         (void) snprintf(l->event.name, sizeof(l->event.name), "%s", m->patch->name);
 }
 
-/* ---- the livepatch core ----------------------------------------------------------------------------------------- */
+/* ---- the livepatch core
+ * ----------------------------------------------------------------------------------------- */
 
 static enum klp_shim_operation operation_of(const FakeModule *m, bool target) {
-        return !target ? KLP_SHIM_OP_DISABLE : m->patch->cumulative ? KLP_SHIM_OP_REPLACE : KLP_SHIM_OP_ENABLE;
+        return !target                ? KLP_SHIM_OP_DISABLE
+               : m->patch->cumulative ? KLP_SHIM_OP_REPLACE
+                                      : KLP_SHIM_OP_ENABLE;
 }
 
 static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end end) {
@@ -202,7 +210,8 @@ static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end en
                         if (&k->modules[i] != m)
                                 k->modules[i].enabled = false;
         k->generation++;
-        send_event(k, m, KLP_SHIM_EVENT_ENDED, operation_of(m, end == KLP_SHIM_END_REVERSED ? !m->target : m->target), end);
+        send_event(k, m, KLP_SHIM_EVENT_ENDED,
+                   operation_of(m, end == KLP_SHIM_END_REVERSED ? !m->target : m->target), end);
 }
 
 static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
@@ -213,7 +222,8 @@ static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
                 m->birth = ++k->births;
         k->generation++;
         send_event(k, m, KLP_SHIM_EVENT_PREPARING, operation_of(m, target), 0);
-        if (tagged(m, "test.stall") || tagged(m, "test.stuck") || tagged(m, "test.late") || tagged(m, "test.toolate"))
+        if (tagged(m, "test.stall") || tagged(m, "test.stuck") || tagged(m, "test.late") ||
+            tagged(m, "test.toolate"))
                 return;
         if (tagged(m, "test.slow")) {
                 Later *l = later(k, SLOW_USEC);
@@ -224,7 +234,8 @@ static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
                 finish_transition(k, m, target ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ---------------------------------------------------------------------------------------------------- */
 
 static Hands *fake_free(Hands *h) {
         FakeKernel *k = fake(h);
@@ -254,11 +265,14 @@ static void fake_configure(Hands *h, uint64_t deadline_usec, unsigned assist_cpu
 static int fake_read_status(Hands *h, KernelStatus *ret) {
         FakeKernel *k = fake(h);
 
-        *ret = (KernelStatus) {
-                .livepatch = k->livepatch, .shim_abi = k->shim ? KLP_SHIM_ABI : 0, .generation = k->shim ? k->generation : 0,
+        *ret = (KernelStatus){
+                        .livepatch = k->livepatch,
+                        .shim_abi = k->shim ? KLP_SHIM_ABI : 0,
+                        .generation = k->shim ? k->generation : 0,
         };
         if (!k->shim)
-                (void) snprintf(ret->shim_problem, sizeof(ret->shim_problem), "klp_shim is not loaded (fake)");
+                (void) snprintf(ret->shim_problem, sizeof(ret->shim_problem),
+                                "klp_shim is not loaded (fake)");
         return 0;
 }
 
@@ -290,8 +304,8 @@ static int fake_read_inventory(Hands *h, Inventory **ret) {
                 r = inventory_push(inventory, stack[i]->patch);
         for (size_t i = 0; r >= 0 && i < k->n_modules; i++)
                 if (!on_stack(&k->modules[i]))
-                        r = inventory_add_loaded(inventory, k->modules[i].patch->name, k->modules[i].patch->build_id, NULL,
-                                                 false);
+                        r = inventory_add_loaded(inventory, k->modules[i].patch->name,
+                                                 k->modules[i].patch->build_id, NULL, false);
         if (r < 0)
                 return r;
         inventory->generation = k->shim ? k->generation : 0;
@@ -355,8 +369,11 @@ static int fake_read_snapshot(Hands *h, ShimSnapshot **ret) {
                 const FakeModule *m = &k->modules[i];
 
                 if (m->registered)
-                        s->patches[s->n_patches++] = (ShimPatch) {
-                                .patch = patch_ref(m->patch), .flags = flags_of(m), .on_stack = on_stack(m), .position = m->birth,
+                        s->patches[s->n_patches++] = (ShimPatch){
+                                        .patch = patch_ref(m->patch),
+                                        .flags = flags_of(m),
+                                        .on_stack = on_stack(m),
+                                        .position = m->birth,
                         };
         }
         *ret = s;
@@ -377,7 +394,8 @@ static int fake_read_tasks(Hands *h, ShimTask **ret, size_t *ret_n) {
         return 0;
 }
 
-/* ---- inspecting ------------------------------------------------------------------------------------------------- */
+/* ---- inspecting
+ * ------------------------------------------------------------------------------------------------- */
 
 static int read_patch(int fd, Patch **ret) {
         static char text[65536];
@@ -405,12 +423,14 @@ static int on_inspect(sd_event_source *source, uint64_t usec, void *userdata) {
         HandsInspection *i = userdata;
         Later *l = TAKE_PTR(i->later);
 
-        l->inspect_callback(l->r, l->r < 0 ? "not a module (fake)" : "", l->r < 0 ? NULL : &l->result, l->userdata);
+        l->inspect_callback(l->r, l->r < 0 ? "not a module (fake)" : "", l->r < 0 ? NULL : &l->result,
+                            l->userdata);
         later_free(l);
         return 0;
 }
 
-static int fake_inspect(Hands *h, int fd, HandsInspectCallback callback, void *userdata, HandsInspection **ret) {
+static int fake_inspect(Hands *h, int fd, HandsInspectCallback callback, void *userdata,
+                        HandsInspection **ret) {
         FakeKernel *k = fake(h);
         HandsInspection *i;
         Later *l;
@@ -442,12 +462,14 @@ static HandsInspection *fake_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
-/* ---- changing --------------------------------------------------------------------------------------------------- */
+/* ---- changing
+ * --------------------------------------------------------------------------------------------------- */
 
 static int fake_load_shim(Hands *h, HandsCallback callback, void *userdata) {
         FakeKernel *k = fake(h);
 
-        return answer(k, k->shim ? 0 : -ENOENT, k->shim ? "" : "no klp_shim for this kernel (fake)", callback, userdata);
+        return answer(k, k->shim ? 0 : -ENOENT, k->shim ? "" : "no klp_shim for this kernel (fake)",
+                      callback, userdata);
 }
 
 static int insert(FakeKernel *k, Patch *patch) {
@@ -467,7 +489,8 @@ static int insert(FakeKernel *k, Patch *patch) {
         return 0;
 }
 
-static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallback callback, void *userdata) {
+static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallback callback,
+                     void *userdata) {
         FakeKernel *k = fake(h);
         Patch *patch;
         int r;
@@ -492,7 +515,8 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
         return answer(k, r, "", callback, userdata);
 }
 
-static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCallback callback, void *userdata) {
+static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCallback callback,
+                       void *userdata) {
         FakeKernel *k = fake(h);
         FakeModule *m = find(k, name);
         char tag[32];
@@ -535,7 +559,8 @@ static void reverse(FakeKernel *k, FakeModule *m, bool value) {
         finish_transition(k, m, KLP_SHIM_END_REVERSED);
 }
 
-static int fake_write_enabled(Hands *h, const char *name, bool value, bool assist, HandsCallback callback, void *userdata) {
+static int fake_write_enabled(Hands *h, const char *name, bool value, bool assist, HandsCallback callback,
+                              void *userdata) {
         FakeKernel *k = fake(h);
         FakeModule *m = find(k, name);
 
@@ -570,7 +595,8 @@ static int fake_unload(Hands *h, const char *name, HandsCallback callback, void 
         return answer(k, 0, "", callback, userdata);
 }
 
-static int fake_read_stacks(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback, void *userdata) {
+static int fake_read_stacks(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback,
+                            void *userdata) {
         Later *l = later(fake(h), 1000);
 
         l->stacks_callback = callback;
@@ -578,7 +604,8 @@ static int fake_read_stacks(Hands *h, const HelperTask *tasks, size_t n, HelperS
         return 0;
 }
 
-/* ---- behind klpd's back ----------------------------------------------------------------------------------------- */
+/* ---- behind klpd's back
+ * ----------------------------------------------------------------------------------------- */
 
 void fake_bump_generation(Hands *h) {
         fake(h)->generation++;

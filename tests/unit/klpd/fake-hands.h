@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Hands (klpd/hands.h) that play a kernel with livepatch core and shim, for tests of what decides and acts around them. A
- * "module" here is a file with a PATCH in JSON; what the fake does with it is told by its tags:
+ * Hands (klpd/hands.h) that play a kernel with livepatch core and shim, for tests of what decides and acts
+ * around them. A "module" here is a file with a PATCH in JSON; what the fake does with it is told by its
+ * tags:
  *
  *   test.stall       its transition never ends by itself      test.slow      it ends after 300 ms
- *   test.fail        enabling fails with EINVAL               test.stale-N   the first N enables find another generation
+ *   test.fail        enabling fails with EINVAL               test.stale-N   the first N enables find
+ *                    another generation
  *   test.lies        it registers another level than the file says
  *   test.mute        it doesn't register                      test.noload    loading fails with EKEYREJECTED
  *   test.late        a reversal comes after completion and begins a disable (a stall)
  *   test.toolate     ... and that disable completes at once   test.deaf      no events at all
- *   test.stuck       also a reversal never ends               test.busymod   unloading says EWOULDBLOCK three times
+ *   test.stuck       also a reversal never ends               test.busymod   unloading says EWOULDBLOCK
+ *                    three times
  *
  * This shows what klpd does when a kernel behaves so, not that kernels do: the VM scenarios show that.
  */

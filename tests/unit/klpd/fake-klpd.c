@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd as it is, with hands that play a kernel (fake-hands.h), below a root directory of its own: what the bus tests talk
- * to. fake-klpd ROOT [no-shim|no-livepatch]; the bus is the one of DBUS_SYSTEM_BUS_ADDRESS. Edges of the audit go to standard output.
+ * klpd as it is, with hands that play a kernel (fake-hands.h), below a root directory of its own: what the
+ * bus tests talk to. fake-klpd ROOT [no-shim|no-livepatch]; the bus is the one of DBUS_SYSTEM_BUS_ADDRESS.
+ * Edges of the audit go to standard output.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -15,7 +16,8 @@
 static int print_record(const struct iovec *fields, size_t n_fields, void *userdata) {
         for (size_t i = 0; i < n_fields; i++)
                 if (fields[i].iov_len > 10 && memcmp(fields[i].iov_base, "KLPD_EDGE=", 10) == 0)
-                        (void) printf("edge %.*s\n", (int) fields[i].iov_len - 10, (const char *) fields[i].iov_base + 10);
+                        (void) printf("edge %.*s\n", (int) fields[i].iov_len - 10,
+                                      (const char *) fields[i].iov_base + 10);
         return fflush(stdout);
 }
 

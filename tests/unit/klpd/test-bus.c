@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon on a real bus: members against the XML, hostile arguments, requests and jobs, who may. The kernel is played
- * (fake-klpd.c). Arguments: fake-klpd and the directory of the XML files, from meson.
+ * The daemon on a real bus: members against the XML, hostile arguments, requests and jobs, who may. The
+ * kernel is played (fake-klpd.c). Arguments: fake-klpd and the directory of the XML files, from meson.
  */
 #include "bus-fixture.h"
 
@@ -9,7 +9,8 @@
 
 static const char *program, *xml_directory;
 
-/* ---- the interface and its XML ------------------------------------------------------------------------------------ */
+/* ---- the interface and its XML
+ * ------------------------------------------------------------------------------------ */
 
 typedef struct Members {
         char list[128][256];
@@ -64,11 +65,12 @@ static void collect(const char *xml, const char *interface, Members *ret) {
                         (void) snprintf(ret->list[ret->n++], sizeof(ret->list[0]), "%s %s", kind, member);
                 } else if (strncmp(tag, "<arg", 4) == 0) {
                         attribute(tag, "direction", extra, sizeof(extra));
-                        (void) snprintf(ret->list[ret->n++], sizeof(ret->list[0]), "%s %s: %s %s %s", kind, member,
-                                        streq(extra, "out") ? "out" : "in", type, name);
+                        (void) snprintf(ret->list[ret->n++], sizeof(ret->list[0]), "%s %s: %s %s %s", kind,
+                                        member, streq(extra, "out") ? "out" : "in", type, name);
                 } else if (strncmp(tag, "<property", 9) == 0) {
                         attribute(tag, "access", extra, sizeof(extra));
-                        (void) snprintf(ret->list[ret->n++], sizeof(ret->list[0]), "property %s %s %s", name, type, extra);
+                        (void) snprintf(ret->list[ret->n++], sizeof(ret->list[0]), "property %s %s %s", name,
+                                        type, extra);
                 }
         }
 }
@@ -94,8 +96,8 @@ static void compare_with_xml(sd_bus *bus, const char *path, const char *interfac
         close(fd);
         text[n] = 0;
         collect(text, interface, &want);
-        assert_true(sd_bus_call_method(bus, DESTINATION, path, "org.freedesktop.DBus.Introspectable", "Introspect", NULL, &reply,
-                                       "") >= 0);
+        assert_true(sd_bus_call_method(bus, DESTINATION, path, "org.freedesktop.DBus.Introspectable",
+                                       "Introspect", NULL, &reply, "") >= 0);
         assert_true(sd_bus_message_read(reply, "s", &xml) >= 0);
         collect(xml, interface, &have);
         sd_bus_message_unref(reply);
@@ -117,7 +119,8 @@ static int apply(sd_bus *bus, const char *patch, char *path, size_t size, sd_bus
         const char *job;
         int r;
 
-        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", error, &reply, "sa{sv}", patch, 0);
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", error, &reply, "sa{sv}", patch,
+                               0);
         if (r >= 0) {
                 assert_true(sd_bus_message_read(reply, "o", &job) >= 0);
                 (void) snprintf(path, size, "%s", job);
@@ -169,7 +172,8 @@ static void test_the_interface_is_what_the_xml_says(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- hostile arguments -------------------------------------------------------------------------------------------- */
+/* ---- hostile arguments
+ * -------------------------------------------------------------------------------------------- */
 
 #define INVALID "org.freedesktop.DBus.Error.InvalidArgs"
 
@@ -184,23 +188,25 @@ static void test_names_that_are_none_are_refused(void **state) {
                 sd_bus_error error = SD_BUS_ERROR_NULL;
                 int r;
 
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", &error, NULL, "sa{sv}", names[i], 0);
-                assert_string_equal(bus_error_of(r, &error), INVALID);
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "DescribePatch", &error, NULL, "s", names[i]);
-                assert_string_equal(bus_error_of(r, &error), INVALID);
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Plan", &error, NULL, "ssa{sv}", "apply",
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", &error, NULL, "sa{sv}",
                                        names[i], 0);
+                assert_string_equal(bus_error_of(r, &error), INVALID);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "DescribePatch", &error, NULL, "s",
+                                       names[i]);
+                assert_string_equal(bus_error_of(r, &error), INVALID);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Plan", &error, NULL, "ssa{sv}",
+                                       "apply", names[i], 0);
                 assert_string_equal(bus_error_of(r, &error), INVALID);
         }
         sd_bus_flush_close_unref(bus);
 }
 
-#define assert_refused_options(bus, patch, ...)                                                                       \
-        do {                                                                                                          \
-                sd_bus_error error_ = SD_BUS_ERROR_NULL;                                                              \
-                int r_ = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", &error_, NULL, "sa{sv}",      \
-                                            patch, __VA_ARGS__);                                                      \
-                assert_string_equal(bus_error_of(r_, &error_), INVALID);                                              \
+#define assert_refused_options(bus, patch, ...)                                                             \
+        do {                                                                                                \
+                sd_bus_error error_ = SD_BUS_ERROR_NULL;                                                    \
+                int r_ = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", &error_, NULL,      \
+                                            "sa{sv}", patch, __VA_ARGS__);                                  \
+                assert_string_equal(bus_error_of(r_, &error_), INVALID);                                    \
         } while (false)
 
 static void test_options_that_make_no_sense_are_refused(void **state) {
@@ -231,7 +237,8 @@ static const char *apply_file_error(sd_bus *bus, int fd) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ApplyFile", &error, NULL, "ha{sv}", fd, 0);
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ApplyFile", &error, NULL, "ha{sv}", fd,
+                               0);
         return bus_error_of(r, &error);
 }
 
@@ -273,14 +280,17 @@ static void test_unknown_members_and_wrong_signatures_are_refused(void **state) 
         assert_string_equal(bus_error_of(r, &error), "org.freedesktop.DBus.Error.UnknownMethod");
         r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", &error, NULL, "u", 1);
         assert_string_equal(bus_error_of(r, &error), INVALID);
-        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Plan", &error, NULL, "ssa{sv}", "explode", "one", 0);
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Plan", &error, NULL, "ssa{sv}", "explode",
+                               "one", 0);
         assert_string_equal(bus_error_of(r, &error), INVALID);
         r = cancel(bus, "/org/klpd1/job/_4711", &error);
         assert_string_equal(bus_error_of(r, &error), "org.freedesktop.DBus.Error.UnknownObject");
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- jobs
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void test_apply_downgrade_disable_end_in_job_removed(void **state) {
         sd_bus *bus = bus_connect();
@@ -340,7 +350,8 @@ static void test_a_second_request_is_told_what_runs_and_another_client_may_cance
         assert_non_null(strstr(error.message, "stall_busy"));
         assert_string_equal(bus_error_of(r, &error), "org.klpd1.Error.Busy");
 
-        assert_true(sd_bus_call_method(other, DESTINATION, PATH, INTERFACE, "ListJobs", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_call_method(other, DESTINATION, PATH, INTERFACE, "ListJobs", NULL, &reply, "") >=
+                    0);
         assert_true(sd_bus_message_enter_container(reply, 'a', "(uosss)") > 0);
         assert_true(sd_bus_message_read(reply, "(uosss)", &id, &job, &type, &patch, &step) > 0);
         assert_string_equal(job, path);
@@ -381,7 +392,8 @@ static void test_many_calls_at_once_are_answered_or_refused_but_none_is_lost(voi
         for (size_t i = 0; i < ELEMENTSOF(cookies); i++) {
                 sd_bus_message *m = NULL;
 
-                assert_true(sd_bus_message_new_method_call(bus, &m, DESTINATION, PATH, INTERFACE, "Plan") >= 0);
+                assert_true(sd_bus_message_new_method_call(bus, &m, DESTINATION, PATH, INTERFACE, "Plan") >=
+                            0);
                 assert_true(sd_bus_message_append(m, "ssa{sv}", "apply", "level1", 0) >= 0);
                 assert_true(sd_bus_send(bus, m, &cookies[i]) >= 0);
                 sd_bus_message_unref(m);
@@ -400,7 +412,8 @@ static void test_many_calls_at_once_are_answered_or_refused_but_none_is_lost(voi
                         n_good++;
                         n++;
                 } else if (type == SD_BUS_MESSAGE_METHOD_ERROR) {
-                        assert_true(sd_bus_message_is_method_error(replies[n], "org.freedesktop.DBus.Error.LimitsExceeded"));
+                        assert_true(sd_bus_message_is_method_error(
+                                        replies[n], "org.freedesktop.DBus.Error.LimitsExceeded"));
                         n_limit++;
                         n++;
                 } else
@@ -413,7 +426,8 @@ static void test_many_calls_at_once_are_answered_or_refused_but_none_is_lost(voi
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- what is shown ---------------------------------------------------------------------------------------------------- */
+/* ---- what is shown
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void test_patches_and_levels_are_shown(void **state) {
         sd_bus *bus = bus_connect();
@@ -424,7 +438,8 @@ static void test_patches_and_levels_are_shown(void **state) {
 
         bus_watch(bus, &removed);
         complete(bus, "Apply", "level1", &removed);
-        assert_true(sd_bus_get_property(bus, DESTINATION, PATH, INTERFACE, "Levels", NULL, &reply, "a{su}") >= 0);
+        assert_true(sd_bus_get_property(bus, DESTINATION, PATH, INTERFACE, "Levels", NULL, &reply,
+                                        "a{su}") >= 0);
         assert_true(sd_bus_message_enter_container(reply, 'a', "{su}") > 0);
         for (const char *stream; ;) {
                 uint32_t level;
@@ -436,18 +451,22 @@ static void test_patches_and_levels_are_shown(void **state) {
         }
         assert_true(found);
         reply = sd_bus_message_unref(reply);
-        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "DescribePatch", NULL, &reply, "s", "level1") >= 0);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "DescribePatch", NULL, &reply, "s",
+                                       "level1") >= 0);
         assert_true(sd_bus_message_read(reply, "s", &json) >= 0);
         assert_non_null(strstr(json, "\"enabled\""));
         reply = sd_bus_message_unref(reply);
-        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Inventory", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Inventory", NULL, &reply, "") >=
+                    0);
         assert_true(sd_bus_message_read(reply, "s", &json) >= 0);
         assert_non_null(strstr(json, "level1"));
         reply = sd_bus_message_unref(reply);
-        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListStates", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListStates", NULL, &reply, "") >=
+                    0);
         assert_true(sd_bus_message_has_signature(reply, "aa{sv}"));
         reply = sd_bus_message_unref(reply);
-        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListPatches", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListPatches", NULL, &reply, "") >=
+                    0);
         assert_true(sd_bus_message_has_signature(reply, "aa{sv}"));
         sd_bus_message_unref(reply);
         complete(bus, "Disable", "level1", &removed);
@@ -465,9 +484,10 @@ static void test_changes_are_announced(void **state) {
         Removed removed;
 
         bus_watch(bus, &removed);
-        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, "org.freedesktop.DBus.Properties", "PropertiesChanged",
-                                        on_changed, &properties) >= 0);
-        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, INTERFACE, "PatchesChanged", on_changed, &patches) >= 0);
+        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, "org.freedesktop.DBus.Properties",
+                                        "PropertiesChanged", on_changed, &properties) >= 0);
+        assert_true(sd_bus_match_signal(bus, NULL, DESTINATION, PATH, INTERFACE, "PatchesChanged",
+                                        on_changed, &patches) >= 0);
         complete(bus, "Apply", "level1", &removed);
         for (unsigned i = 0; i < 500 && !(properties && patches); i++)
                 if (sd_bus_process(bus, NULL) == 0)
@@ -478,7 +498,8 @@ static void test_changes_are_announced(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- who may ------------------------------------------------------------------------------------------------------- */
+/* ---- who may
+ * ------------------------------------------------------------------------------------------------------- */
 
 static const char *granted; /* actions, space-separated */
 static char asked[1024];
@@ -502,9 +523,10 @@ static int on_check(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 }
 
 static const sd_bus_vtable polkit_vtable[] = {
-        SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD("CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", on_check, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_VTABLE_END,
+                SD_BUS_VTABLE_START(0),
+                SD_BUS_METHOD("CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", on_check,
+                              SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_VTABLE_END,
 };
 
 /* What a caller who isn't root is told, as the exit status of a child that calls and becomes nobody. */
@@ -525,21 +547,24 @@ static void call_as_nobody(const char *method, bool override) {
         sd_bus *bus = NULL;
         int r;
 
-        if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0 ||
-            sd_bus_open_system(&bus) < 0)
+        if (setgroups(0, NULL) < 0 || setresgid(65534, 65534, 65534) < 0 ||
+            setresuid(65534, 65534, 65534) < 0 || sd_bus_open_system(&bus) < 0)
                 _exit(100);
         if (streq(method, "Plan"))
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "ssa{sv}", "apply", "level1", 0);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "ssa{sv}",
+                                       "apply", "level1", 0);
         else if (streq(method, "ListPatches") || streq(method, "Inventory"))
                 r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "");
         else if (streq(method, "ListBlocking"))
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "b", override);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "b",
+                                       override);
         else if (override)
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "sa{sv}", "no_such", 2,
-                                       "accept-irreversible", "b", 1, "replace-foreign", "b", 1);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "sa{sv}",
+                                       "no_such", 2, "accept-irreversible", "b", 1, "replace-foreign", "b",
+                                       1);
         else
-                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "sa{sv}", "no_such", 1,
-                                       "interactive", "b", 0);
+                r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, &error, NULL, "sa{sv}",
+                                       "no_such", 1, "interactive", "b", 0);
         _exit(exit_status_of(r, &error));
 }
 
@@ -588,7 +613,8 @@ static void wait_idle(sd_bus *bus) {
                 sd_bus_message *reply = NULL;
                 bool idle;
 
-                assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListJobs", NULL, &reply, "") >= 0);
+                assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListJobs", NULL, &reply,
+                                               "") >= 0);
                 assert_true(sd_bus_message_enter_container(reply, 'a', "(uosss)") >= 0);
                 idle = sd_bus_message_at_end(reply, false) > 0;
                 sd_bus_message_unref(reply);
@@ -606,7 +632,8 @@ static void test_polkit_is_asked_about_each_action_of_its_own(void **state) {
         polkit = bus_connect();
         bus = bus_connect();
         assert_true(sd_bus_add_object_vtable(polkit, NULL, "/org/freedesktop/PolicyKit1/Authority",
-                                             "org.freedesktop.PolicyKit1.Authority", polkit_vtable, NULL) >= 0);
+                                             "org.freedesktop.PolicyKit1.Authority", polkit_vtable,
+                                             NULL) >= 0);
         assert_true(sd_bus_request_name(polkit, "org.freedesktop.PolicyKit1", 0) >= 0);
 
         granted = " ";
@@ -628,7 +655,8 @@ static void test_polkit_is_asked_about_each_action_of_its_own(void **state) {
         assert_string_equal(asked, "org.klpd1.apply org.klpd1.accept-irreversible");
         granted = " org.klpd1.apply org.klpd1.accept-irreversible ";
         assert_int_equal(as_nobody("Apply", true, polkit), CALL_DENIED);
-        assert_string_equal(asked, "org.klpd1.apply org.klpd1.accept-irreversible org.klpd1.replace-foreign");
+        assert_string_equal(asked,
+                            "org.klpd1.apply org.klpd1.accept-irreversible org.klpd1.replace-foreign");
         granted = " org.klpd1.apply org.klpd1.accept-irreversible org.klpd1.replace-foreign ";
         assert_int_equal(as_nobody("Apply", true, polkit), CALL_DONE);
         wait_idle(bus);

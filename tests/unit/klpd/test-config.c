@@ -42,7 +42,8 @@ static void test_values_are_read_and_comments_are_not(void **state) {
 
         tree_new(&t);
         tree_write(&t, "etc/klpd/klpd.conf",
-                   "# a comment\n; another\n\n[Manager]\n TransitionTimeoutSec = 1min 30s \r\nModuleGraceSec=0\n"
+                   "# a comment\n; another\n\n[Manager]\n TransitionTimeoutSec = 1min 30s "
+                   "\r\nModuleGraceSec=0\n"
                    "SettleAssist=no\nSettleAssistMaxCPUs=4\n#HelperTimeoutSec=1");
         assert_int_equal(load(&t, &config), 0);
         assert_int_equal(config.transition_timeout_usec, 90000000);
@@ -61,8 +62,10 @@ static void test_nonsense_is_reported_with_its_line_and_changes_nothing(void **s
         tree_new(&t);
         config_init(&defaults);
         tree_write(&t, "etc/klpd/klpd.conf",
-                   "Early=1\n[Other]\nTransitionTimeoutSec=1\n[Manager]\nTransitionTimeoutSec=0\nTransitionTimeoutSec=-1\n"
-                   "HelperTimeoutSec=soon\nSettleAssist=perhaps\nSettleAssistMaxCPUs=0\nSettleAssistMaxCPUs=5000\n"
+                   "Early=1\n[Other]\nTransitionTimeoutSec=1\n[Manager]\nTransitionTimeoutSec="
+                   "0\nTransitionTimeoutSec=-1\n"
+                   "HelperTimeoutSec=soon\nSettleAssist=perhaps\nSettleAssistMaxCPUs=0\nSettleAssistMaxCPUs="
+                   "5000\n"
                    "Typo=1\nnothing\n=x\nModuleGraceSec=99999999999999999999999\n");
         assert_int_equal(load(&t, &config), 0);
         assert_same(&config, &defaults);
@@ -85,7 +88,8 @@ static void test_dropins_apply_in_the_order_of_their_names_whatever_the_director
         tree_new(&t);
         tree_write(&t, "etc/klpd/klpd.conf", "[Manager]\nModuleGraceSec=1\n");
         tree_write(&t, "usr/lib/klpd/klpd.conf.d/50-b.conf", "[Manager]\nModuleGraceSec=50\n");
-        tree_write(&t, "etc/klpd/klpd.conf.d/10-a.conf", "[Manager]\nModuleGraceSec=10\nHelperTimeoutSec=10\n");
+        tree_write(&t, "etc/klpd/klpd.conf.d/10-a.conf",
+                   "[Manager]\nModuleGraceSec=10\nHelperTimeoutSec=10\n");
         tree_write(&t, "run/klpd/klpd.conf.d/40-c.conf", "[Manager]\nModuleGraceSec=40\n");
         tree_write(&t, "run/klpd/klpd.conf.d/99-not.conf.bak", "[Manager]\nModuleGraceSec=99\n");
         assert_int_equal(load(&t, &config), 0);
@@ -100,7 +104,8 @@ static void test_a_dropin_in_etc_hides_its_namesake_and_dev_null_masks(void **st
 
         tree_new(&t);
         tree_write(&t, "usr/lib/klpd/klpd.conf", "[Manager]\nHelperTimeoutSec=7\n");
-        tree_write(&t, "usr/lib/klpd/klpd.conf.d/10.conf", "[Manager]\nModuleGraceSec=1\nHelperTimeoutSec=8\n");
+        tree_write(&t, "usr/lib/klpd/klpd.conf.d/10.conf",
+                   "[Manager]\nModuleGraceSec=1\nHelperTimeoutSec=8\n");
         tree_write(&t, "etc/klpd/klpd.conf.d/10.conf", "[Manager]\nModuleGraceSec=2\n");
         tree_write(&t, "run/klpd/klpd.conf.d/20.conf", "[Manager]\nModuleGraceSec=3\n");
         assert_int_equal(symlinkat("/dev/null", t.fd, "etc/klpd/klpd.conf.d/20.conf"), 0);
@@ -133,10 +138,22 @@ static void test_timespans(void **state) {
                 int r;
                 uint64_t usec;
         } cases[] = {
-                { "0", 0, 0 }, { "90", 0, 90000000 }, { "500ms", 0, 500000 }, { "1min 30s", 0, 90000000 },
-                { "2h", 0, 7200000000 }, { " 1 s ", 0, 1000000 }, { "7us", 0, 7 }, { "7d", 0, CONFIG_TIMEOUT_MAX_USEC },
-                { "8d", -ERANGE, 0 }, { "18446744073709551616", -ERANGE, 0 }, { "", -EINVAL, 0 }, { "s", -EINVAL, 0 },
-                { "1.5s", -EINVAL, 0 }, { "-1", -EINVAL, 0 }, { "1fortnight", -EINVAL, 0 }, { "6d 25h", -ERANGE, 0 },
+                        {"0", 0, 0},
+                        {"90", 0, 90000000},
+                        {"500ms", 0, 500000},
+                        {"1min 30s", 0, 90000000},
+                        {"2h", 0, 7200000000},
+                        {" 1 s ", 0, 1000000},
+                        {"7us", 0, 7},
+                        {"7d", 0, CONFIG_TIMEOUT_MAX_USEC},
+                        {"8d", -ERANGE, 0},
+                        {"18446744073709551616", -ERANGE, 0},
+                        {"", -EINVAL, 0},
+                        {"s", -EINVAL, 0},
+                        {"1.5s", -EINVAL, 0},
+                        {"-1", -EINVAL, 0},
+                        {"1fortnight", -EINVAL, 0},
+                        {"6d 25h", -ERANGE, 0},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {

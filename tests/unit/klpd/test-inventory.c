@@ -22,7 +22,7 @@ static int setup(void **state) {
         sysfs = (SysfsPatches) { .patches = sysfs_patches };
         modules = (SysfsModules) { .modules = sysfs_modules };
         shim = (ShimSnapshot) { .info.generation = 7, .patches = shim_patches, .states = shim_states };
-        sources = (InventorySources) { .kernel = "6.1", .shim = &shim, .sysfs = &sysfs, .modules = &modules };
+        sources = (InventorySources){.kernel = "6.1", .shim = &shim, .sysfs = &sysfs, .modules = &modules};
         known = NULL;
         return 0;
 }
@@ -35,16 +35,23 @@ static int teardown(void **state) {
 }
 
 static void add_module(const char *name, const char *build_id) {
-        sysfs_modules[modules.n_modules] = (SysfsModule) {
-                .name = (char *) name, .load_order = (unsigned) modules.n_modules, .live = true, .livepatch = true,
-                .build_id = (char *) build_id,
+        sysfs_modules[modules.n_modules] = (SysfsModule){
+                        .name = (char *) name,
+                        .load_order = (unsigned) modules.n_modules,
+                        .live = true,
+                        .livepatch = true,
+                        .build_id = (char *) build_id,
         };
         modules.n_modules++;
 }
 
 static void add_sysfs(const char *name, bool enabled, bool transition, int replace) {
-        sysfs_patches[sysfs.n_patches++] = (SysfsPatch) {
-                .name = (char *) name, .enabled = enabled, .transition = transition, .replace = replace, .stack_order = -1,
+        sysfs_patches[sysfs.n_patches++] = (SysfsPatch){
+                        .name = (char *) name,
+                        .enabled = enabled,
+                        .transition = transition,
+                        .replace = replace,
+                        .stack_order = -1,
         };
 }
 
@@ -52,7 +59,8 @@ static Patch *add_shim(const char *name, bool on_stack, uint32_t position, uint3
         Patch *p;
 
         assert_int_equal(patch_new(name, &p), 0);
-        shim_patches[shim.n_patches++] = (ShimPatch) { .patch = p, .on_stack = on_stack, .position = position, .flags = flags };
+        shim_patches[shim.n_patches++] =
+                        (ShimPatch){.patch = p, .on_stack = on_stack, .position = position, .flags = flags};
         return p;
 }
 
@@ -70,7 +78,8 @@ static void assert_stack(const Inventory *inventory, const char *want) {
         for (size_t i = 0; i < inventory->n_patches; i++) {
                 size_t n = strlen(have);
 
-                (void) snprintf(have + n, sizeof(have) - n, "%s%s", n > 0 ? " " : "", inventory->patches[i]->name);
+                (void) snprintf(have + n, sizeof(have) - n, "%s%s", n > 0 ? " " : "",
+                                inventory->patches[i]->name);
         }
         assert_string_equal(have, want);
 }
@@ -218,8 +227,12 @@ static void test_an_orphan_stands_for_its_orphaned_states_only(void **state) {
         p = add_shim("gone", false, 0, KLP_SHIM_PATCH_ORPHAN);
         assert_int_equal(patch_add_state(p, 1, 1, 0, NULL), 0);
         assert_int_equal(patch_add_state(p, 2, 4, PATCH_STATE_BLOCK_DISABLE, "stays"), 0);
-        shim_states[shim.n_states++] =
-                (ShimState) { .id = 2, .version = 4, .flags = PATCH_STATE_BLOCK_DISABLE, .name = "stays", .holder = "gone", .orphan = true };
+        shim_states[shim.n_states++] = (ShimState){.id = 2,
+                                                   .version = 4,
+                                                   .flags = PATCH_STATE_BLOCK_DISABLE,
+                                                   .name = "stays",
+                                                   .holder = "gone",
+                                                   .orphan = true};
         add_sysfs("other", true, false, -1);
         inventory = build();
         assert_stack(inventory, "gone other");

@@ -71,7 +71,8 @@ static void test_entries_are_ordered_by_level_as_a_number(void **state) {
 
         tree_write(&f->tree, VENDOR_DIR "a10.ko", "{\"name\": \"a10\", \"level\": 10}");
         tree_write(&f->tree, VENDOR_DIR "a9.ko", "{\"name\": \"a9\", \"level\": 9}");
-        tree_write(&f->tree, IMPORT_DIR "acme.ko.xz", "{\"name\": \"acme\", \"vendor\": \"acme\", \"level\": 99}");
+        tree_write(&f->tree, IMPORT_DIR "acme.ko.xz",
+                   "{\"name\": \"acme\", \"vendor\": \"acme\", \"level\": 99}");
         tree_write(&f->tree, VENDOR_DIR "README", "no module");
         refresh(f);
         e = repository_entries(f->repository, &n);
@@ -145,7 +146,8 @@ static void test_a_manifest_gives_a_plain_patch_its_metadata(void **state) {
 
         tree_write(&f->tree, IMPORT_DIR "plain.ko", "{\"name\": \"plain\", \"kind\": \"plain\"}");
         tree_write(&f->tree, IMPORT_DIR "plain.klp.json",
-                   "{\"name\": \"plain\", \"kind\": \"plain\", \"vendor\": \"acme\", \"level\": 7, \"cumulative\": true}");
+                   "{\"name\": \"plain\", \"kind\": \"plain\", \"vendor\": \"acme\", \"level\": 7, "
+                   "\"cumulative\": true}");
         tree_write(&f->tree, IMPORT_DIR "other.ko", "{\"name\": \"other\", \"kind\": \"plain\"}");
         tree_write(&f->tree, IMPORT_DIR "other.klp.json", "{\"name\": \"plain\", \"kind\": \"plain\"}");
         tree_write(&f->tree, IMPORT_DIR "broken.ko", "{\"name\": \"broken\", \"kind\": \"plain\"}");
@@ -191,7 +193,8 @@ static void test_who_asks_during_a_refresh_gets_what_was_there_when_he_asked(voi
 
         tree_write(&f->tree, VENDOR_DIR "p.ko", "{\"name\": \"p\"}");
         assert_int_equal(repository_refresh(f->repository, on_done, f, &f->wait), 0);
-        assert_true(sd_event_run(f->event, 0) >= 0); /* the look at the directories; the inspection is under way */
+        assert_true(sd_event_run(f->event, 0) >=
+                    0); /* the look at the directories; the inspection is under way */
         tree_write(&f->tree, VENDOR_DIR "q.ko", "{\"name\": \"q\"}");
         assert_int_equal(repository_refresh(f->repository, on_second, f, &second), 0);
         loop_until(f->event, &f->done);

@@ -37,7 +37,8 @@ static int keep_record(const struct iovec *fields, size_t n_fields, void *userda
                         size_t n = strlen(f->edges);
 
                         (void) snprintf(f->edges + n, sizeof(f->edges) - n, "%s%.*s", n > 0 ? " " : "",
-                                        (int) fields[i].iov_len - 10, (const char *) fields[i].iov_base + 10);
+                                        (int) fields[i].iov_len - 10,
+                                        (const char *) fields[i].iov_base + 10);
                 }
         return 0;
 }
@@ -53,8 +54,12 @@ static int setup(void **state) {
         assert_int_equal(repository_new(f->event, f->hands, f->tree.fd, f->uts.release, &f->repository), 0);
         assert_int_equal(audit_new(keep_record, f, &f->audit), 0);
         config_init(&f->config);
-        f->world = (World) {
-                .event = f->event, .hands = f->hands, .repository = f->repository, .audit = f->audit, .config = &f->config,
+        f->world = (World){
+                        .event = f->event,
+                        .hands = f->hands,
+                        .repository = f->repository,
+                        .audit = f->audit,
+                        .config = &f->config,
         };
         *state = f;
         return 0;
@@ -86,8 +91,8 @@ static void add_patch(Fixture *f, const char *name, const char *rest) {
         char path[256], text[1024];
 
         (void) snprintf(path, sizeof(path), "usr/lib/klpd/patches/%s/%s.ko", f->uts.release, name);
-        (void) snprintf(text, sizeof(text), "{\"name\": \"%s\", \"kernel\": \"%s\"%s%s}", name, f->uts.release,
-                        *rest ? ", " : "", rest);
+        (void) snprintf(text, sizeof(text), "{\"name\": \"%s\", \"kernel\": \"%s\"%s%s}", name,
+                        f->uts.release, *rest ? ", " : "", rest);
         tree_write(&f->tree, path, text);
 }
 
@@ -143,15 +148,19 @@ static TransactionResult request(Fixture *f, RequestKind kind, const char *patch
 }
 
 static void until_step(Fixture *f, const char *step) {
-        for (unsigned i = 0; i < 1000 && !f->finished && !streq(transaction_step_name(f->transaction), step); i++)
+        for (unsigned i = 0; i < 1000 && !f->finished && !streq(transaction_step_name(f->transaction), step);
+             i++)
                 assert_true(sd_event_run(f->event, 10000) >= 0);
         assert_string_equal(transaction_step_name(f->transaction), step);
 }
 
-#define assert_result(f, kind, patch, want) \
-        assert_string_equal(transaction_result_to_string(request(f, kind, patch)), transaction_result_to_string(want))
+#define assert_result(f, kind, patch, want)                                                                 \
+        assert_string_equal(transaction_result_to_string(request(f, kind, patch)),                          \
+                            transaction_result_to_string(want))
 
-/* ---- done -------------------------------------------------------------------------------------------------------- */
+/* ---- done
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void test_apply_loads_enables_and_says_each_edge_once(void **state) {
         Fixture *f = *state;
@@ -253,7 +262,8 @@ static void test_without_events_sysfs_tells(void **state) {
         assert_true(fake_is_enabled(f->hands, "deaf"));
 }
 
-/* ---- refused and failed: as before ------------------------------------------------------------------------------- */
+/* ---- refused and failed: as before
+ * ------------------------------------------------------------------------------- */
 
 static void test_a_refusal_changes_nothing_and_names_rule_and_way_out(void **state) {
         Fixture *f = *state;
@@ -329,8 +339,9 @@ static void test_undo_is_patient_with_a_module_that_is_still_in_use(void **state
 
         add_patch(f, "fails", "\"tags\": [\"test.fail\", \"test.busymod\"]");
         assert_result(f, REQUEST_APPLY, "fails", TRANSACTION_FAILED);
-        assert_string_equal(fake_log(f->hands),
-                            "load fails; enable fails; unload fails; unload fails; unload fails; unload fails");
+        assert_string_equal(
+                        fake_log(f->hands),
+                        "load fails; enable fails; unload fails; unload fails; unload fails; unload fails");
         assert_false(fake_is_loaded(f->hands, "fails"));
 }
 
@@ -362,7 +373,8 @@ static void test_nothing_is_decided_while_the_policy_is_broken(void **state) {
         assert_non_null(strstr(f->message, "line 3"));
 }
 
-/* ---- stale ------------------------------------------------------------------------------------------------------- */
+/* ---- stale
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void test_a_stale_plan_is_made_again(void **state) {
         Fixture *f = *state;
@@ -381,7 +393,8 @@ static void test_stale_for_ever_gives_up_and_undoes(void **state) {
         assert_false(fake_is_loaded(f->hands, "stale"));
 }
 
-/* ---- cancel, deadline, reversal ----------------------------------------------------------------------------------- */
+/* ---- cancel, deadline, reversal
+ * ----------------------------------------------------------------------------------- */
 
 static void test_cancel_before_the_transition_means_that_nothing_happens(void **state) {
         Fixture *f = *state;
@@ -431,7 +444,8 @@ static void test_cancel_while_the_kernel_is_told_reverses_afterwards(void **stat
         assert_false(fake_is_loaded(f->hands, "stall"));
 }
 
-static TransactionResult request_with_timeout(Fixture *f, RequestKind kind, const char *patch, uint64_t usec) {
+static TransactionResult request_with_timeout(Fixture *f, RequestKind kind, const char *patch,
+                                              uint64_t usec) {
         JobSpec *spec = spec_new(kind, patch);
 
         spec->timeout_usec = usec;
@@ -514,7 +528,8 @@ static void test_another_transition_is_refused_as_busy(void **state) {
         Fixture *f = *state;
 
         add_patch(f, "one", "");
-        assert_int_equal(fake_insmod(f->hands, "{\"name\": \"other\", \"tags\": [\"test.stall\"]}", true), 0);
+        assert_int_equal(fake_insmod(f->hands, "{\"name\": \"other\", \"tags\": [\"test.stall\"]}", true),
+                         0);
         assert_result(f, REQUEST_APPLY, "one", TRANSACTION_REFUSED);
         assert_non_null(strstr(f->message, "busy"));
         assert_string_equal(fake_log(f->hands), "");
