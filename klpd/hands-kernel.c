@@ -83,8 +83,7 @@ static void kernel_configure(Hands *hands, uint64_t deadline_usec, unsigned assi
         h->settle = (HelperSettle) { .assist = assist_cpus > 0, .max_cpus = assist_cpus };
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static int read_snapshot_if_there(KernelHands *h, ShimSnapshot **ret) {
         int r;
@@ -108,6 +107,8 @@ static int kernel_read_status(Hands *hands, KernelStatus *ret) {
         ShimInfo info;
 
         s.livepatch = faccessat(h->root_fd, "sys/kernel/livepatch", F_OK, 0) >= 0;
+        if (!s.livepatch) /* then the shim can't be loaded either: what is missing comes first */
+                problem = "this kernel has no livepatch support (/sys/kernel/livepatch is missing)";
         if (problem)
                 (void) snprintf(s.shim_problem, sizeof(s.shim_problem), "%s", problem);
         else {
@@ -311,8 +312,7 @@ static int kernel_read_tasks(Hands *hands, ShimTask **ret, size_t *ret_n) {
         return read_tasks_from_proc(h, ret, ret_n);
 }
 
-/* ---- inspecting
- * ----------------------------------------------------------------------------------------------- */
+/* ---- inspecting ---- */
 
 static void on_inspected(InspectRequest *r, int error, const char *text, const InspectResult *result,
                          void *userdata) {
@@ -346,8 +346,7 @@ static HandsInspection *kernel_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
-/* ---- changing
- * ------------------------------------------------------------------------------------------------- */
+/* ---- changing ---- */
 
 typedef struct ShimLoad {
         KernelHands *hands;

@@ -17,8 +17,7 @@
 
 #define RECONNECT_USEC UINT64_C(2000000)
 
-/* ---- properties
- * ------------------------------------------------------------------------------------------------ */
+/* ---- properties ---- */
 
 static int get_version(sd_bus *bus, const char *path, const char *interface, const char *property,
                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -103,8 +102,7 @@ static int get_levels(sd_bus *bus, const char *path, const char *interface, cons
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
-/* ---- requests
- * -------------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 /* What a request carries until it is authorised. */
 typedef struct Ask {
@@ -310,8 +308,7 @@ static int method_apply_file(sd_bus_message *message, void *userdata, sd_bus_err
         return r < 0 ? r : ask_start(userdata, TAKE_PTR(spec), fd, message, error);
 }
 
-/* ---- questions
- * ------------------------------------------------------------------------------------------------- */
+/* ---- questions ---- */
 
 static int read_request_kind(const char *text, RequestKind *ret, sd_bus_error *error) {
         RequestKind kind = request_kind_from_string(text);
@@ -488,8 +485,7 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_VTABLE_END,
 };
 
-/* ---- cancel
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- cancel ---- */
 
 typedef struct CancelAsk {
         Manager *manager;
@@ -541,8 +537,7 @@ int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_erro
         return 1;
 }
 
-/* ---- signals
- * --------------------------------------------------------------------------------------------------- */
+/* ---- signals ---- */
 
 void manager_announce_job(Manager *m, const Job *job) {
         int r;
@@ -580,8 +575,7 @@ void manager_announce_changes(Manager *m) {
                 log_debug("Can't announce changes: %s", strerror(-r));
 }
 
-/* ---- the connection
- * -------------------------------------------------------------------------------------------- */
+/* ---- the connection ---- */
 
 static int on_reconnect(sd_event_source *source, uint64_t usec, void *userdata);
 

@@ -134,8 +134,7 @@ static int manager_make_listing(Manager *m, Listing *ret) {
         return 0;
 }
 
-/* ---- ListPatches
- * ----------------------------------------------------------------------------------------------- */
+/* ---- ListPatches ---- */
 
 static int append_strings(sd_bus_message *reply, const char *key, char *const *strings) {
         int r;
@@ -191,8 +190,7 @@ int manager_append_patches(Manager *m, sd_bus_message *reply) {
         return r;
 }
 
-/* ---- DescribePatch
- * --------------------------------------------------------------------------------------------- */
+/* ---- DescribePatch ---- */
 
 /* Adds value under key; takes it over, NULL is want of memory. */
 static int add_json(struct json_object *object, const char *key, struct json_object *value) {
@@ -253,8 +251,7 @@ int manager_describe(Manager *m, const char *name, char **ret) {
         return r;
 }
 
-/* ---- ListStates
- * ------------------------------------------------------------------------------------------------ */
+/* ---- ListStates ---- */
 
 static int append_flags(sd_bus_message *reply, uint32_t flags) {
         int r;

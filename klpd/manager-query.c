@@ -83,8 +83,7 @@ static void query_finish(Query *q, int r, sd_bus_message *reply, const char *err
         query_free(q);
 }
 
-/* ---- Plan
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Plan ---- */
 
 static int append_plan(sd_bus_message *reply, const Plan *plan) {
         _cleanup_free_ char *text = NULL;
@@ -132,8 +131,7 @@ int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bu
         return 1;
 }
 
-/* ---- ListPatches, DescribePatch
- * --------------------------------------------------------------------------------- */
+/* ---- ListPatches, DescribePatch ---- */
 
 static void on_listed(void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -198,8 +196,7 @@ int manager_query_describe(Manager *m, const char *name, sd_bus_message *message
         return 1;
 }
 
-/* ---- ListBlocking
- * ---------------------------------------------------------------------------------------------- */
+/* ---- ListBlocking ---- */
 
 /* "[<0>] do_something+0x12/0x34 [module]" -> "do_something". */
 static bool frame_function(const char *line, char *buf, size_t size) {

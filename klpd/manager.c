@@ -16,8 +16,7 @@
 /* How long the kernel's announcements of what klpd has done itself may lag behind. */
 #define EXPECTED_USEC UINT64_C(5000000)
 
-/* ---- configuration
- * --------------------------------------------------------------------------------------------- */
+/* ---- configuration ---- */
 
 static void on_config_problem(const char *text, void *userdata) {
         log_warning("%s", text);
@@ -101,8 +100,7 @@ static void manager_load_policy(Manager *m) {
         m->policy_problem = (free(m->policy_problem), NULL);
 }
 
-/* ---- what is kept of the kernel
- * -------------------------------------------------------------------------------- */
+/* ---- what is kept of the kernel ---- */
 
 void manager_refresh(Manager *m) {
         Inventory *inventory;
@@ -145,8 +143,7 @@ void manager_mark_stale(Manager *m) {
                 log_warning("Can't announce changes: %s", strerror(-r));
 }
 
-/* ---- what the kernel announces
- * --------------------------------------------------------------------------------- */
+/* ---- what the kernel announces ---- */
 
 /* klpd itself has just loaded or removed this module. */
 static void manager_expect(Manager *m, const char *module) {
@@ -280,8 +277,7 @@ static Patch *on_lookup(const char *name, const char *build_id, void *userdata) 
         return entry->patch;
 }
 
-/* ---- jobs
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ---- */
 
 static void manager_check_stopped(Manager *m) {
         void (*stopped)(void *userdata);
@@ -370,8 +366,7 @@ static void on_collector_removed(const char *module, void *userdata) {
         manager_mark_stale(m);
 }
 
-/* ---- the object
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the object ---- */
 
 int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata,
                 Manager **ret) {

@@ -87,8 +87,7 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
 void manager_refresh(Manager *m);
 void manager_mark_stale(Manager *m);
 
-/* ---- manager-bus.c
- * --------------------------------------------------------------------------------------------- */
+/* ---- manager-bus.c ---- */
 
 /* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the
  * first try. */
@@ -101,8 +100,7 @@ void manager_announce_changes(Manager *m);
 
 extern const sd_bus_vtable manager_vtable[];
 
-/* ---- manager-query.c: calls that are answered later
- * -------------------------------------------------------------- */
+/* ---- manager-query.c: calls that are answered later ---- */
 
 struct Query {
         Manager *manager;
@@ -131,8 +129,7 @@ int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error)
 int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error);
 int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error);
 
-/* ---- manager-list.c
- * -------------------------------------------------------------------------------------------- */
+/* ---- manager-list.c ---- */
 
 int manager_append_patches(Manager *m, sd_bus_message *reply);
 int manager_describe(Manager *m, const char *name, char **ret); /* -ENOENT */

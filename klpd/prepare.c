@@ -49,6 +49,20 @@ static int plan_failure(Failure *failure, int r, const PolicyError *error) {
                            error->message[0] ? error->message : strerror(-r));
 }
 
+/* What doesn't concern the request's patch, but whether this host can be changed at all. */
+static int world_read_host(const World *w, HostFacts *ret, Failure *failure) {
+        int r;
+
+        r = w->hands->vtable->read_host_facts(w->hands, ret);
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s",
+                                   strerror(-r));
+        if (!ret->livepatch)
+                return failure_set(failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
+                                   "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
+        return 0;
+}
+
 int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret,
                Inventory **ret_inventory, Failure *failure) {
         _cleanup_inventory_free_ Inventory *inventory = NULL;
@@ -68,14 +82,9 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         if (w->policy_problem)
                 return failure_set(failure, -EBADMSG, ERROR_FAILED,
                                    "Nothing is decided while the policy is broken: %s", w->policy_problem);
-        r = w->hands->vtable->read_host_facts(w->hands, &host);
+        r = world_read_host(w, &host, failure);
         if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s",
-                                   strerror(-r));
-        if (!host.livepatch)
-                return failure_set(
-                                failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
-                                "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
+                return r;
         r = w->hands->vtable->read_inventory(w->hands, &inventory);
         if (r < 0)
                 return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
@@ -120,8 +129,7 @@ static void preparation_plan(Preparation *p) {
         preparation_answer(p, 0, &plan, &inventory, &failure);
 }
 
-/* ---- inspecting the one file
- * ----------------------------------------------------------------------------------- */
+/* ---- inspecting the one file ---- */
 
 static int preparation_take(Preparation *p, const InspectResult *result, Failure *failure) {
         _cleanup_free_ char *problem = NULL;
@@ -179,8 +187,7 @@ static void preparation_inspect(Preparation *p, int fd) {
         }
 }
 
-/* ---- which patch is meant
- * -------------------------------------------------------------------------------------- */
+/* ---- which patch is meant ---- */
 
 /* The repository's patches, and after them what is registered with the shim under a name that the
  * repository hasn't. */
@@ -210,9 +217,14 @@ static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
         const World *w = p->world;
         const RepositoryEntry *entry;
         PolicyError error = {};
+        HostFacts host;
         Request request;
         int r;
 
+        /* Which patch is meant doesn't matter where none can be used. */
+        r = world_read_host(w, &host, failure);
+        if (r < 0)
+                return r;
         if (p->spec->patch) {
                 entry = repository_find(w->repository, p->spec->patch);
                 if (entry && entry->problem)

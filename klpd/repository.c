@@ -181,8 +181,7 @@ static File *repository_file(const Repository *r, const char *path) {
         return NULL;
 }
 
-/* ---- the views
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the views ---- */
 
 static int entry_compare(const void *a, const void *b) {
         const RepositoryEntry *x = a, *y = b;
@@ -252,8 +251,7 @@ static int repository_make_views(Repository *r) {
         return 0;
 }
 
-/* ---- looking at the directories
- * ------------------------------------------------------------------------------- */
+/* ---- looking at the directories ---- */
 
 typedef struct Scan {
         Repository *repository;
@@ -405,8 +403,7 @@ static int repository_scan(Repository *r) {
         return repository_make_views(r);
 }
 
-/* ---- inspecting what is new
- * ----------------------------------------------------------------------------------- */
+/* ---- inspecting what is new ---- */
 
 static void set_problem(File *f, const char *text) {
         char *copy = strdup(text);
@@ -555,8 +552,7 @@ RepositoryWait *repository_wait_free(RepositoryWait *w) {
         return NULL;
 }
 
-/* ---- the object
- * ------------------------------------------------------------------------------------------------ */
+/* ---- the object ---- */
 
 int repository_new(sd_event *event, Hands *hands, int root_fd, const char *release, Repository **ret) {
         _cleanup_(repository_freep) Repository *r = NULL;

@@ -99,8 +99,7 @@ static void load_start(Transaction *t) {
         t->pending = true;
 }
 
-/* ---- undo
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- undo ---- */
 
 static void unload(Transaction *t);
 

@@ -83,8 +83,7 @@ static void settle_gone_back(Transaction *t) {
                                  (double) transaction_timeout(t) / 1e6);
 }
 
-/* ---- the write of a reversal, or forward again
- * ---------------------------------------------------------------- */
+/* ---- the write of a reversal, or forward again ---- */
 
 static void on_written(int r, const char *text, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = userdata;
@@ -154,8 +153,7 @@ static bool settle_lost_race(Transaction *t) {
         return true;
 }
 
-/* ---- looking
- * --------------------------------------------------------------------------------------------------- */
+/* ---- looking ---- */
 
 static void settle_wait(Transaction *t) {
         uint64_t last = transaction_is_plain(t) ? CHECK_LAST_PLAIN_USEC : CHECK_LAST_MANAGED_USEC;
@@ -244,8 +242,7 @@ static void settle_event(Transaction *t, const ShimEvent *event) {
         settle_check(t);
 }
 
-/* ---- time
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- time ---- */
 
 static void settle_report_stall(Transaction *t, char *who, size_t size) {
         _cleanup_free_ ShimTask *tasks = NULL;

@@ -115,8 +115,7 @@ uint64_t transaction_timeout(const Transaction *t) {
         return t->spec->timeout_usec > 0 ? t->spec->timeout_usec : t->world->config->transition_timeout_usec;
 }
 
-/* ---- timers
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- timers ---- */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = transaction_ref(userdata);
@@ -164,8 +163,7 @@ int transaction_arm_deadline(Transaction *t, uint64_t usec) {
         return sd_event_source_set_description(t->deadline, "transaction-deadline");
 }
 
-/* ---- forwards
- * -------------------------------------------------------------------------------------------------- */
+/* ---- forwards ---- */
 
 static void transaction_run_step(Transaction *t) {
         const TransactionStep *step = steps[t->step];
@@ -221,8 +219,7 @@ void transaction_repeat(Transaction *t, const TransactionStep *step) {
         transaction_run_step(t);
 }
 
-/* ---- the end, and backwards
- * ------------------------------------------------------------------------------------ */
+/* ---- the end, and backwards ---- */
 
 static void transaction_end(Transaction *t) {
         transaction_ref(t);
@@ -305,8 +302,7 @@ void transaction_abandon(Transaction *t) {
         t->finished = true;
 }
 
-/* ---- events
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 bool transaction_expects(const Transaction *t, const ShimEvent *event) {
         if (t->finished || !t->name)
@@ -348,8 +344,7 @@ void transaction_event(Transaction *t, const ShimEvent *event) {
         transaction_unref(t);
 }
 
-/* ---- plans
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- plans ---- */
 
 static int plan_text(const Plan *plan, char **ret) {
         struct json_object *json;

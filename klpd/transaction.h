@@ -139,8 +139,7 @@ const char *transaction_step_name(const Transaction *t);
 /* The patch, as far as it is known: what was asked for, or what it turned out to be; "" if neither. */
 const char *transaction_patch_name(const Transaction *t);
 
-/* ---- for the steps
- * -------------------------------------------------------------------------------------------- */
+/* ---- for the steps ---- */
 
 extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_collect,
                 step_commit;
@@ -167,8 +166,7 @@ uint64_t transaction_timeout(const Transaction *t); /* of the transition */
 bool transaction_is_plain(const Transaction *t);
 uint64_t now_usec(clockid_t clock);
 
-/* ---- transaction-audit.c
- * --------------------------------------------------------------------------------------- */
+/* ---- transaction-audit.c ---- */
 
 void transaction_audit_started(Transaction *t);
 void transaction_audit_loaded(Transaction *t); /* if it is still to be said */

@@ -88,8 +88,7 @@ static FakeModule *under_way(const FakeKernel *k) {
         return NULL;
 }
 
-/* ---- later
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- later ---- */
 
 static void later_free(Later *l) {
         for (Later **i = &l->kernel->laters; *i; i = &(*i)->next)
@@ -193,8 +192,7 @@ static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event k
         (void) snprintf(l->event.name, sizeof(l->event.name), "%s", m->patch->name);
 }
 
-/* ---- the livepatch core
- * ----------------------------------------------------------------------------------------- */
+/* ---- the livepatch core ---- */
 
 static enum klp_shim_operation operation_of(const FakeModule *m, bool target) {
         return !target                ? KLP_SHIM_OP_DISABLE
@@ -234,8 +232,7 @@ static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
                 finish_transition(k, m, target ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static Hands *fake_free(Hands *h) {
         FakeKernel *k = fake(h);
@@ -394,8 +391,7 @@ static int fake_read_tasks(Hands *h, ShimTask **ret, size_t *ret_n) {
         return 0;
 }
 
-/* ---- inspecting
- * ------------------------------------------------------------------------------------------------- */
+/* ---- inspecting ---- */
 
 static int read_patch(int fd, Patch **ret) {
         static char text[65536];
@@ -462,8 +458,7 @@ static HandsInspection *fake_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
-/* ---- changing
- * --------------------------------------------------------------------------------------------------- */
+/* ---- changing ---- */
 
 static int fake_load_shim(Hands *h, HandsCallback callback, void *userdata) {
         FakeKernel *k = fake(h);
@@ -604,8 +599,7 @@ static int fake_read_stacks(Hands *h, const HelperTask *tasks, size_t n, HelperS
         return 0;
 }
 
-/* ---- behind klpd's back
- * ----------------------------------------------------------------------------------------- */
+/* ---- behind klpd's back ---- */
 
 void fake_bump_generation(Hands *h) {
         fake(h)->generation++;

@@ -9,8 +9,7 @@
 
 static const char *program, *xml_directory;
 
-/* ---- the interface and its XML
- * ------------------------------------------------------------------------------------ */
+/* ---- the interface and its XML ---- */
 
 typedef struct Members {
         char list[128][256];
@@ -172,8 +171,7 @@ static void test_the_interface_is_what_the_xml_says(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- hostile arguments
- * -------------------------------------------------------------------------------------------- */
+/* ---- hostile arguments ---- */
 
 #define INVALID "org.freedesktop.DBus.Error.InvalidArgs"
 
@@ -426,8 +424,7 @@ static void test_many_calls_at_once_are_answered_or_refused_but_none_is_lost(voi
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- what is shown
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what is shown ---- */
 
 static void test_patches_and_levels_are_shown(void **state) {
         sd_bus *bus = bus_connect();
@@ -498,8 +495,7 @@ static void test_changes_are_announced(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
-/* ---- who may
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- who may ---- */
 
 static const char *granted; /* actions, space-separated */
 static char asked[1024];

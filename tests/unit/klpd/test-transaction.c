@@ -262,8 +262,7 @@ static void test_without_events_sysfs_tells(void **state) {
         assert_true(fake_is_enabled(f->hands, "deaf"));
 }
 
-/* ---- refused and failed: as before
- * ------------------------------------------------------------------------------- */
+/* ---- refused and failed: as before ---- */
 
 static void test_a_refusal_changes_nothing_and_names_rule_and_way_out(void **state) {
         Fixture *f = *state;
@@ -373,8 +372,7 @@ static void test_nothing_is_decided_while_the_policy_is_broken(void **state) {
         assert_non_null(strstr(f->message, "line 3"));
 }
 
-/* ---- stale
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- stale ---- */
 
 static void test_a_stale_plan_is_made_again(void **state) {
         Fixture *f = *state;
@@ -393,8 +391,7 @@ static void test_stale_for_ever_gives_up_and_undoes(void **state) {
         assert_false(fake_is_loaded(f->hands, "stale"));
 }
 
-/* ---- cancel, deadline, reversal
- * ----------------------------------------------------------------------------------- */
+/* ---- cancel, deadline, reversal ---- */
 
 static void test_cancel_before_the_transition_means_that_nothing_happens(void **state) {
         Fixture *f = *state;
