@@ -98,6 +98,8 @@ void check_plain_over_managed(Evaluation *e);
 void check_vendor(Evaluation *e);
 void check_foreign(Evaluation *e);
 void check_function_overlap(Evaluation *e);
+/* A patch of the stack whose guard state makes the kernel refuse the (plain) candidate, or NULL. */
+const Patch *find_guarded(const Evaluation *e);
 
 /* rules-state.c */
 void check_state_version(Evaluation *e);

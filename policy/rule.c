@@ -142,7 +142,6 @@ static const RuleInfo rules[_RULE_MAX] = {
         [RULE_PLAIN_OVER_MANAGED] = {
                 .name = "plain-over-managed",
                 .changes = CHANGE_ENABLES,
-                .plain_always = true,
                 .mode = RULE_ENFORCE,
                 .check = check_plain_over_managed,
                 .meaning = "A plain cumulative patch would replace a managed patch that holds a live "

@@ -65,6 +65,14 @@ static bool stream_held(const Evaluation *e, const Patch *p) {
                 (e->input->host && stream_listed(e->input->host->held_streams, p)));
 }
 
+/* True if a patch below it in the stack, which goes too, is of the same stream: that one has said it. */
+static bool said_before(const Evaluation *e, size_t i) {
+        for (size_t k = 0; k < i; k++)
+                if (!e->stack[k]->orphan && change_drops(e, k) && patch_same_stream(e->stack[k], e->stack[i]))
+                        return true;
+        return false;
+}
+
 void check_hold(Evaluation *e) {
         const HostFacts *h = e->input->host;
         const Patch *p = e->change.patch;
@@ -81,7 +89,7 @@ void check_hold(Evaluation *e) {
                 const Patch *q = e->stack[i];
 
                 if (q != p && !q->orphan && change_drops(e, i) && !(p && patch_same_stream(p, q)) &&
-                    stream_held(e, q))
+                    stream_held(e, q) && !said_before(e, i))
                         report_hold(e, q->vendor, q->stream, NULL);
         }
 }
@@ -221,6 +229,24 @@ static void check_shim(Evaluation *e) {
                                "install klp_shim and klpd of the same version, and reload the module");
 }
 
+/* Said here only where plain-over-managed doesn't refuse it anyway. */
+static void check_guard(Evaluation *e) {
+        const Patch *guarded;
+
+        if (e->policy->modes[RULE_PLAIN_OVER_MANAGED] == RULE_ENFORCE || e->input->host->shim_abi == 0)
+                return;
+        guarded = find_guarded(e);
+        if (guarded)
+                report_unready(e, TEXT(e, "the guard state of %s", guarded->name),
+                               "no managed patch that holds a state",
+                               TEXT(e,
+                                    "the kernel would refuse the plain patch %s: %s holds states, and klp_shim "
+                                    "guards them, whatever the policy says",
+                                    e->change.patch->name, guarded->name),
+                               TEXT(e, "disable %s first, or replace it by a managed patch without states",
+                                    guarded->name));
+}
+
 static void check_kprobes(Evaluation *e) {
         const HostFacts *h = e->input->host;
         const Patch *p = e->change.patch;
@@ -269,5 +295,6 @@ void check_ready(Evaluation *e) {
                                "boot a kernel with reliable stack traces (x86: CONFIG_UNWINDER_ORC)");
         check_loadable(e);
         check_shim(e);
+        check_guard(e);
         check_kprobes(e);
 }

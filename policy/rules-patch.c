@@ -192,36 +192,49 @@ void check_level_order(Evaluation *e) {
                                 : TEXT(e, "downgrade to %s, if going down is meant", p->name);
 }
 
+/* The state that the i-th patch of the stack holds, as far as the diff goes; NULL: none. */
+static const PatchState *held_state(const Evaluation *e, size_t i) {
+        for (uint32_t k = 0; k < e->n_entries; k++)
+                if (e->entries[k].from_patch == i)
+                        return entry_from(e, &e->entries[k]);
+        return NULL;
+}
+
+static bool plain_replaces(const Evaluation *e) {
+        return e->change.patch && e->change.patch->kind == PATCH_PLAIN && change_replaces(e);
+}
+
 void check_plain_over_managed(Evaluation *e) {
         const Patch *p = e->change.patch;
 
-        if (!p || p->kind != PATCH_PLAIN || !change_replaces(e))
-                return;
-        for (size_t q = 0; q < e->n_stack; q++) {
-                if (e->stack[q]->kind != PATCH_MANAGED)
-                        continue;
-                for (uint32_t i = 0; i < e->n_entries; i++) {
-                        const struct klp_diff_entry *entry = &e->entries[i];
-                        const PatchState *from = entry_from(e, entry);
-                        Violation *v;
+        for (size_t q = 0; plain_replaces(e) && q < e->n_stack; q++) {
+                const PatchState *held = e->stack[q]->kind == PATCH_MANAGED ? held_state(e, q) : NULL;
+                Violation *v;
 
-                        if (entry->from_patch != q)
-                                continue;
-                        v = violate(e, e->stack[q]);
-                        violation_set_state(v, from);
-                        v->have = TEXT(e, "plain patch %s", p->name);
-                        v->want = "a managed patch";
-                        v->message = TEXT(e,
-                                          "the plain patch %s would replace %s, which holds %s: the kernel "
-                                          "would call none "
-                                          "of its callbacks",
-                                          p->name, e->stack[q]->name, state_text(e, from));
-                        v->remedy = TEXT(e,
-                                         "disable %s first, or replace it by a managed patch without states",
-                                         e->stack[q]->name);
-                        break; /* one for each patch */
-                }
+                if (!held)
+                        continue;
+                v = violate(e, e->stack[q]);
+                violation_set_state(v, held);
+                v->have = TEXT(e, "plain patch %s", p->name);
+                v->want = "a managed patch";
+                v->message = TEXT(e,
+                                  "the plain patch %s would replace %s, which holds %s: the kernel would call "
+                                  "none of its callbacks",
+                                  p->name, e->stack[q]->name, state_text(e, held));
+                v->remedy = TEXT(e, "disable %s first, or replace it by a managed patch without states",
+                                 e->stack[q]->name);
         }
+}
+
+/*
+ * Where plain-over-managed is off or warns, the kernel still refuses: the shim has given it a guard state that
+ * no plain patch knows (DESIGN.md). Said by the rule `ready`, and only where the shim is known to be there.
+ */
+const Patch *find_guarded(const Evaluation *e) {
+        for (size_t q = 0; plain_replaces(e) && q < e->n_stack; q++)
+                if (e->stack[q]->kind == PATCH_MANAGED && !e->stack[q]->orphan && held_state(e, q))
+                        return e->stack[q];
+        return NULL;
 }
 
 void check_vendor(Evaluation *e) {
@@ -239,6 +252,15 @@ void check_vendor(Evaluation *e) {
                         continue;
                 v = violate(e, q);
                 v->have = TEXT(e, "%s", q->vendor);
+                if (p->kind == PATCH_FOREIGN) {
+                        v->want = "a patch of a known vendor";
+                        v->message = TEXT(e, "%s, of which no vendor is known, would replace %s of vendor %s",
+                                          p->name, q->name, q->vendor);
+                        v->remedy = TEXT(e, "give %s a manifest, or allow it for this request "
+                                            "(--allow-vendor %s)",
+                                         p->name, q->vendor);
+                        continue;
+                }
                 v->want = TEXT(e, "%s", p->vendor);
                 v->message = TEXT(e, "%s (vendor %s) would replace %s of vendor %s", p->name, p->vendor,
                                   q->name, q->vendor);

@@ -126,6 +126,20 @@ static const char *fate_text(Evaluation *e, const struct klp_diff_entry *entry) 
                     entry_patch(e, entry->to_patch)->name);
 }
 
+/*
+ * Disable all is one request over several changes. Whether a state may go is asked of its holder before all of
+ * them: below it there may be a patch that has the same version without the flag, and that would be held on to
+ * only until its turn comes.
+ */
+static const Patch *holder_at_first(const Evaluation *e, uint64_t id) {
+        const Inventory *inventory = e->input->inventory;
+
+        for (size_t i = inventory->n_patches; i > 0; i--)
+                if (patch_find_state(inventory->patches[i - 1], id))
+                        return inventory->patches[i - 1];
+        return NULL;
+}
+
 void check_block_disable(Evaluation *e) {
         for (uint32_t i = 0; i < e->n_entries; i++) {
                 const struct klp_diff_entry *entry = &e->entries[i];
@@ -140,6 +154,11 @@ void check_block_disable(Evaluation *e) {
                 from = entry_from(e, entry);
                 to = entry_to(e, entry);
                 holder = entry_patch(e, entry->from_patch);
+                if (e->index > 0 && e->change.kind == CHANGE_DISABLE &&
+                    !(from->flags & PATCH_STATE_BLOCK_DISABLE)) {
+                        holder = holder_at_first(e, entry->id) ?: holder;
+                        from = patch_find_state(holder, entry->id);
+                }
                 blocked = from->flags & PATCH_STATE_BLOCK_DISABLE;
                 plain = change_replaces(e) && holder->kind == PATCH_PLAIN;
                 if (!blocked && !plain)

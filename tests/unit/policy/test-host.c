@@ -268,6 +268,20 @@ static void test_a_plan_outlives_what_it_was_made_of(void **state) {
         assert_string_equal(s->plan->steps[0].patch, "managed");
 }
 
+static void test_a_guarded_state_refuses_a_plain_patch_where_the_policy_would_not(void **state) {
+        Setup *s = *state;
+
+        s->request.candidate = s->plain;
+        assert_int_equal(patch_add_state(s->plain, 7, 1, 0, NULL), 0);
+        check_allowed(s);
+        assert_int_equal(patch_add_state(s->old, 7, 1, 0, NULL), 0);
+        check_refused(s, RULE_PLAIN_OVER_MANAGED, "would replace old, which holds state 7");
+        s->policy->modes[RULE_PLAIN_OVER_MANAGED] = RULE_OFF;
+        check_refused(s, RULE_READY, "old holds states, and klp_shim guards them");
+        s->host.shim_abi = 0; /* then there is no guard */
+        check_allowed(s);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -279,6 +293,7 @@ int main(void) {
                 TEST(test_required_signatures_name_who_requires_them),
                 TEST(test_an_lsm_that_refuses_the_file_is_named),
                 TEST(test_a_disable_needs_none_of_that),
+                TEST(test_a_guarded_state_refuses_a_plain_patch_where_the_policy_would_not),
                 TEST(test_content_must_be_the_pinned_one),
                 TEST(test_a_signature_is_needed_only_where_the_policy_says_so),
                 TEST(test_a_file_that_others_may_write_is_refused),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What must hold for every input, on random ones. The number of rounds is KLPD_PROPERTY_RUNS (default 20000;
- * the nightly setting is 1000000), the seed KLPD_PROPERTY_SEED (default: fixed); a failure prints the seed
- * of its round, with which that round alone is run again.
+ * What must hold for every input, on random ones. The number of rounds is KLPD_PROPERTY_RUNS (default 20000; with
+ * KLPD_FULL=1, which is what tests/run --full and so every nightly run sets, a million), the seed
+ * KLPD_PROPERTY_SEED (default: fixed; with KLPD_FULL=1 from KLPD_SEED); a failure prints the seed of its round, with
+ * which that round alone is run again.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 
 static uint64_t base_seed = UINT64_C(0x9e3779b97f4a7c15);
 static unsigned long n_rounds = 20000;
+static bool every_round; /* of each property, the cheap ones and the others */
 static uint64_t round_seed;
 
 #define must(condition)                                                                                     \
@@ -52,7 +54,7 @@ typedef void (*property_fn)(World *w, Plan *plan, Random *r);
 
 /* Calls property for each world whose request can be resolved; counts that enough of each verdict came. */
 static void for_all(property_fn property, unsigned percent) {
-        unsigned long seen[_VERDICT_MAX] = {}, errors = 0, rounds = n_rounds * percent / 100;
+        unsigned long seen[_VERDICT_MAX] = {}, errors = 0, rounds = every_round ? n_rounds : n_rounds * percent / 100;
 
         for (unsigned long i = 0; i < (rounds > 0 ? rounds : 1); i++) {
                 _cleanup_plan_free_ Plan *plan = NULL;
@@ -166,7 +168,7 @@ static void no_rules_allow_all(World *w, Plan *plan, Random *r) {
                 Rule rule = free_for_all->violations[i].rule;
 
                 must(rule == RULE_NO_PATH || rule == RULE_STATE_VERSION || rule == RULE_DOWNGRADE_VERSION ||
-                     rule == RULE_CUMULATIVE_STATES || rule == RULE_PLAIN_OVER_MANAGED);
+                     rule == RULE_CUMULATIVE_STATES);
         }
 }
 
@@ -391,10 +393,19 @@ static bool kernel_says_compatible(const Inventory *i, const Patch *candidate) {
 
 static unsigned long n_plain_allowed, n_plain_impossible;
 
-static void plain_agrees_with_kernel(World *w, Plan *plan, Random *r) {
-        if (w->request.kind == REQUEST_DISABLE || w->request.kind == REQUEST_CONVERGE || !plan->candidate ||
-            plan->candidate->kind != PATCH_PLAIN || plan->verdict == VERDICT_NOTHING_TO_DO)
+/* Where the host is known and `ready` refuses; all other modes as they come. */
+static void plain_agrees_with_kernel(World *w, Plan *offline, Random *r) {
+        _cleanup_plan_free_ Plan *plan = NULL;
+        PlanInput input = world_input(w);
+        HostFacts host;
+
+        if (w->request.kind == REQUEST_DISABLE || w->request.kind == REQUEST_CONVERGE || !offline->candidate ||
+            offline->candidate->kind != PATCH_PLAIN || offline->verdict == VERDICT_NOTHING_TO_DO)
                 return;
+        host_facts_init(&host);
+        input.host = &host;
+        w->policy->modes[RULE_READY] = RULE_ENFORCE;
+        must(plan_build(&input, &plan, NULL) == 0);
         if (plan->verdict == VERDICT_ALLOW) {
                 must(kernel_says_compatible(w->inventory, plan->candidate));
                 n_plain_allowed++;
@@ -407,7 +418,8 @@ static void plain_agrees_with_kernel(World *w, Plan *plan, Random *r) {
                         named = named || plan->violations[i].rule == RULE_STATE_VERSION ||
                                 plan->violations[i].rule == RULE_DOWNGRADE_VERSION ||
                                 plan->violations[i].rule == RULE_CUMULATIVE_STATES ||
-                                plan->violations[i].rule == RULE_PLAIN_OVER_MANAGED;
+                                plan->violations[i].rule == RULE_PLAIN_OVER_MANAGED ||
+                                plan->violations[i].rule == RULE_READY;
                 must(named);
                 n_plain_impossible++;
         }
@@ -466,8 +478,14 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_every_violation_is_complete_in_order_and_readable),
         };
         const char *runs = argc > 1 ? argv[1] : getenv("KLPD_PROPERTY_RUNS"),
-                   *seed = getenv("KLPD_PROPERTY_SEED");
+                   *seed = getenv("KLPD_PROPERTY_SEED"), *full = getenv("KLPD_FULL");
 
+        if (full && streq(full, "1")) {
+                n_rounds = 1000000;
+                every_round = true;
+                if (getenv("KLPD_SEED"))
+                        base_seed ^= strtoull(getenv("KLPD_SEED"), NULL, 10) << 20;
+        }
         if (runs)
                 n_rounds = strtoul(runs, NULL, 10);
         if (seed)
