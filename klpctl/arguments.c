@@ -36,6 +36,8 @@ enum {
         ARG_SINCE,
         ARG_UNTIL,
         ARG_FILE,
+        ARG_REPLACE,
+        ARG_KERNEL,
 };
 
 #define REASON_MAX 256U /* org.klpd1.xml */
@@ -52,7 +54,7 @@ static const struct {
         { "full", no_argument, 'l', 0 },
         { "quiet", no_argument, 'q', 0 },
         { "no-ask-password", no_argument, ARG_NO_ASK_PASSWORD, 0 },
-        { "reason", required_argument, ARG_REASON, TAKES_REQUEST },
+        { "reason", required_argument, ARG_REASON, TAKES_REQUEST | TAKES_IMPORT | TAKES_REMOVE },
         { "timeout", required_argument, ARG_TIMEOUT, TAKES_REQUEST },
         { "no-block", no_argument, ARG_NO_BLOCK, TAKES_REQUEST },
         { "level", required_argument, ARG_LEVEL, TAKES_GOAL },
@@ -75,6 +77,8 @@ static const struct {
         { "reverse", no_argument, 'r', TAKES_HISTORY },
         { "boot", no_argument, 'b', TAKES_HISTORY },
         { "file", required_argument, ARG_FILE, TAKES_HISTORY },
+        { "replace", no_argument, ARG_REPLACE, TAKES_IMPORT },
+        { "kernel", required_argument, ARG_KERNEL, TAKES_REMOVE },
 };
 
 static void help(const Ctl *c) {
@@ -130,9 +134,12 @@ static void help(const Ctl *c) {
                "  -b --boot                 Only since the last boot\n"
                "     --file FILE            Read this journal file\n"
                "     --stacks               The tasks' kernel stacks, too\n"
+               "\n%simport, remove:%s\n"
+               "     --replace              Other content under the same name is replaced\n"
+               "     --kernel RELEASE       Remove the patch of this kernel, not of the running one\n"
                "\nExit status: 0 done or nothing to do, 1 failed, 2 usage, 3 refused by the policy,\n"
                "4 not authorised, 5 timed out and reversed. See klpctl(8).\n",
-               on, off, on, off, on, off, on, off);
+               on, off, on, off, on, off, on, off, on, off);
 }
 
 static int parse_json_mode(Ctl *c, const char *value) {
@@ -281,6 +288,12 @@ static int apply_option(Ctl *c, int option, const char *value) {
                 break;
         case ARG_FILE:
                 a->file = value;
+                break;
+        case ARG_REPLACE:
+                a->replace = true;
+                break;
+        case ARG_KERNEL:
+                a->kernel = value;
                 break;
         case 'r':
                 a->reverse = true;

@@ -20,6 +20,7 @@ static const char *const message_ids[] = {
         KLPD_MESSAGE_JOB_STARTED, KLPD_MESSAGE_REFUSED,   KLPD_MESSAGE_FAILED,   KLPD_MESSAGE_LOADED,
         KLPD_MESSAGE_PREPARING,   KLPD_MESSAGE_COMPLETED, KLPD_MESSAGE_REVERSED, KLPD_MESSAGE_STALLED,
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
+        KLPD_MESSAGE_REPOSITORY,
 };
 
 typedef enum FieldKind {
@@ -59,6 +60,7 @@ static const struct {
         { "KLPD_FROM", "from", FIELD_NUMBER },
         { "KLPD_TO", "to", FIELD_NUMBER },
         { "KLPD_BLOCKER", "blockers", FIELD_LIST },
+        { "KLPD_DIGEST", "digest", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };

@@ -47,6 +47,10 @@ typedef struct Arguments {
         const char *request, *inventory, *candidate, *patch, *repository, *policy, *profile;
         bool batch;
 
+        /* import, remove */
+        bool replace;
+        const char *kernel;
+
         /* blocking, history */
         bool stacks, reverse, boot;
         const char *file;
@@ -89,6 +93,8 @@ enum {
         TAKES_BLOCKING = 1 << 4,
         TAKES_HISTORY = 1 << 5,
         TAKES_POLICY = 1 << 6, /* profile */
+        TAKES_IMPORT = 1 << 7, /* reason, replace */
+        TAKES_REMOVE = 1 << 8, /* reason, kernel */
 };
 
 typedef struct Verb {
@@ -108,10 +114,13 @@ int verb_cancel(Ctl *c, int n, char **words);
 int verb_disable(Ctl *c, int n, char **words);
 int verb_downgrade(Ctl *c, int n, char **words);
 int verb_history(Ctl *c, int n, char **words);
+int verb_import(Ctl *c, int n, char **words);
 int verb_jobs(Ctl *c, int n, char **words);
 int verb_list(Ctl *c, int n, char **words);
 int verb_plan(Ctl *c, int n, char **words);
 int verb_policy(Ctl *c, int n, char **words);
+int verb_remove(Ctl *c, int n, char **words);
 int verb_show(Ctl *c, int n, char **words);
 int verb_states(Ctl *c, int n, char **words);
 int verb_status(Ctl *c, int n, char **words);
+int verb_verify(Ctl *c, int n, char **words);

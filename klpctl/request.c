@@ -82,7 +82,7 @@ static int append_options(sd_bus_message *m, const Arguments *a, bool has_level,
 }
 
 /* A regular file: opening a FIFO or a terminal here would hang. */
-static int open_module(const Ctl *c, const char *path) {
+int request_open_module(const Ctl *c, const char *path) {
         struct stat st;
         int fd;
 
@@ -123,7 +123,7 @@ int request_new_call(Ctl *c, const char *method, const char *file_method, const 
                 return ctl_bus_error(c, NULL, r, "make a message");
 
         if (kind == TARGET_FILE) {
-                int fd = open_module(c, word);
+                int fd = request_open_module(c, word);
 
                 if (fd < 0)
                         return ctl_failure(c, EXIT_FAILED, SD_BUS_ERROR_FILE_NOT_FOUND, strerror(-fd));

@@ -23,5 +23,8 @@ TargetKind target_kind(const char *word);
 int request_new_call(Ctl *c, const char *method, const char *file_method, const char *plan, const char *word,
                      sd_bus_message **ret);
 
+/* A regular file, opened for reading; -errno, having said what is wrong. */
+int request_open_module(const Ctl *c, const char *path);
+
 /* "apply klp_demo_2", "apply level 3", for messages. Returns buf. */
 const char *request_describe(const Ctl *c, const char *verb, const char *word, char *buf, size_t size);

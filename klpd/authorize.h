@@ -18,6 +18,8 @@
 #define ACTION_ACCEPT_IRREVERSIBLE "org.klpd1.accept-irreversible"
 #define ACTION_REPLACE_FOREIGN "org.klpd1.replace-foreign"
 #define ACTION_ALLOW_VENDOR "org.klpd1.allow-vendor"
+#define ACTION_IMPORT "org.klpd1.import"
+#define ACTION_REMOVE "org.klpd1.remove"
 #define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
 
 #define AUTHORIZE_ACTIONS_MAX 8U

@@ -11,6 +11,8 @@
 #define ERROR_NO_SUCH_JOB "org.klpd1.Error.NoSuchJob"
 #define ERROR_BUSY "org.klpd1.Error.Busy"
 #define ERROR_NOT_MODULE "org.klpd1.Error.NotModule"
+#define ERROR_EXISTS "org.klpd1.Error.Exists"
+#define ERROR_IN_USE "org.klpd1.Error.InUse"
 #define ERROR_REFUSED "org.klpd1.Error.Refused"
 #define ERROR_SHIM_UNAVAILABLE "org.klpd1.Error.ShimUnavailable"
 #define ERROR_UNSUPPORTED "org.klpd1.Error.Unsupported"

@@ -6,13 +6,11 @@
  */
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "klpd/log.h"
 #include "klpd/manager.h"
-#include "klpd/patch-file.h"
+#include "klpd/module-fd.h"
 #include "policy/json.h"
 
 #define RECONNECT_USEC UINT64_C(2000000)
@@ -120,76 +118,13 @@ static void ask_free(void *userdata) {
         free(ask);
 }
 
-static int reply_error(sd_bus_message *message, const sd_bus_error *error) {
+int reply_error(sd_bus_message *message, const sd_bus_error *error) {
         int r;
 
         r = sd_bus_reply_method_error(message, error);
         if (r < 0)
                 log_debug("Can't answer a caller: %s", strerror(-r));
         return r;
-}
-
-/*
- * Reading must not hang on somebody else's say-so: only regular files (and memfds) of file systems that the
- * kernel itself serves, not of FUSE or the network.
- */
-static int check_module_fd(int fd, sd_bus_error *error) {
-        static const uint32_t local[] = {
-                        0x01021994 /* tmpfs, memfd */,
-                        0xef53 /* ext */,
-                        0x58465342 /* xfs */,
-                        0x9123683e /* btrfs */,
-                        0x794c7630 /* overlayfs */,
-                        0x858458f6 /* ramfs, rootfs */,
-                        0x73717368 /* squashfs */,
-                        0xf2f52010 /* f2fs */,
-                        0xe0f5e1e2 /* erofs */,
-                        0x2fc12fc1 /* zfs */,
-                        0x4d44 /* vfat */,
-                        0x9660 /* iso9660 */,
-                        0x958458f6 /* hugetlbfs memfd */,
-        };
-        struct statfs fs;
-        struct stat st;
-        int flags;
-
-        if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                        "The file descriptor can't be examined");
-        flags = fcntl(fd, F_GETFL);
-        if (!S_ISREG(st.st_mode) || flags < 0 || (flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH))
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                        "The module isn't a regular file opened for reading");
-        if (st.st_size > (off_t) PATCH_FILE_SIZE_MAX)
-                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "The module is larger than %u bytes", PATCH_FILE_SIZE_MAX);
-        for (size_t i = 0; i < ELEMENTSOF(local); i++)
-                if ((uint32_t) fs.f_type == local[i])
-                        return 0;
-        return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                "The module is on a file system that others serve (network, FUSE): copy it "
-                                "into a memfd first");
-}
-
-/* Reads what the caller gave into a sealed memfd of ours. The offset of his descriptor is his: it is not
- * relied on. */
-static int read_module(JobSpec *spec, int fd, sd_bus_error *error) {
-        char path[32];
-        int copy, r;
-
-        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-        copy = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-        if (copy < 0)
-                copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (copy < 0 || lseek(copy, 0, SEEK_SET) < 0)
-                r = -errno;
-        else
-                r = sealed_memfd_new_from_fd(copy, PATCH_FILE_SIZE_MAX, "klpd-module", &spec->module_fd);
-        if (copy >= 0)
-                close(copy);
-        if (r < 0)
-                return sd_bus_error_setf(error, ERROR_NOT_MODULE, "Can't read the module: %s", strerror(-r));
-        return 0;
 }
 
 static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
@@ -204,7 +139,7 @@ static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bu
         }
         ask->spec->uid = uid;
         if (ask->file_fd >= 0)
-                r = read_module(ask->spec, ask->file_fd, &error);
+                r = module_fd_read(ask->file_fd, &ask->spec->module_fd, &error);
         if (r >= 0)
                 r = manager_start_job(ask->manager, TAKE_PTR(ask->spec), &job, &error);
         if (r < 0) {
@@ -287,7 +222,7 @@ static int method_disable(sd_bus_message *message, void *userdata, sd_bus_error 
 static int read_file_options(JobSpec *spec, int fd, sd_bus_message *message, sd_bus_error *error) {
         int r;
 
-        r = check_module_fd(fd, error);
+        r = module_fd_check(fd, error);
         if (r < 0)
                 return r;
         spec->module_fd = fd;
@@ -353,7 +288,7 @@ static int method_plan_file(sd_bus_message *message, void *userdata, sd_bus_erro
         if (r >= 0)
                 r = read_file_options(spec, fd, message, error);
         if (r >= 0)
-                r = read_module(spec, fd, error);
+                r = module_fd_read(fd, &spec->module_fd, error);
         return r < 0 ? r : manager_query_plan(userdata, TAKE_PTR(spec), message, error);
 }
 
@@ -449,6 +384,13 @@ const sd_bus_vtable manager_vtable[] = {
                                         SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("Disable", SD_BUS_ARGS("s", patch, "a{sv}", options),
                                         SD_BUS_RESULT("o", job), method_disable, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Import", SD_BUS_ARGS("h", module, "a{sv}", options),
+                                        SD_BUS_RESULT("s", patch, "s", path, "s", outcome),
+                                        manager_method_import, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Remove", SD_BUS_ARGS("s", patch, "a{sv}", options), SD_BUS_NO_RESULT,
+                                        manager_method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", patch), SD_BUS_RESULT("a{sv}", findings),
+                                        manager_method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", request, "s", patch, "a{sv}", options),
                                         SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),

@@ -151,6 +151,14 @@ static int append_strings(sd_bus_message *reply, const char *key, char *const *s
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+static const char *entry_problem(const RepositoryEntry *e) {
+        if (!e)
+                return "";
+        if (e->problem)
+                return e->problem;
+        return repository_entry_altered(e) ? "its content is not what was imported" : "";
+}
+
 static int append_listed(sd_bus_message *reply, const Listed *l) {
         const Patch *p = l->patch;
         int r;
@@ -170,7 +178,7 @@ static int append_listed(sd_bus_message *reply, const Listed *l) {
                 r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "summary", "s", p->summary ?: "",
                                           "severity", "s", p->severity ?: "", "kernel", "s", p->kernel ?: "",
                                           "digest", "s", p->digest ?: "", "problem", "s",
-                                          l->entry && l->entry->problem ? l->entry->problem : "");
+                                          entry_problem(l->entry));
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -226,7 +234,7 @@ static int listed_to_line(const Listed *l, char **ret) {
         if (r >= 0)
                 r = add_text(json, "digest", l->patch->digest);
         if (r >= 0 && l->entry)
-                r = add_text(json, "problem", l->entry->problem);
+                r = add_text(json, "problem", entry_problem(l->entry));
         if (r >= 0)
                 r = json_to_line(json, ret);
         json_object_put(json);

@@ -38,6 +38,7 @@ static void query_destroy(Query *q) {
         free(q->tasks);
         free(q->wanted);
         free(q->name);
+        free(q->release);
         free(q);
 }
 
@@ -50,6 +51,8 @@ Query *query_free(Query *q) {
         q->manager->n_queries--;
         preparation_free(q->preparation);
         repository_wait_free(q->wait);
+        import_free(q->import);
+        q->manager->hands->vtable->inspect_free(q->inspection);
         job_spec_free(q->spec);
         sd_bus_message_unref(q->message);
         if (q->pending)
@@ -59,16 +62,14 @@ Query *query_free(Query *q) {
         return NULL;
 }
 
-static int query_limit(int r, sd_bus_error *error) {
+int query_limit(int r, sd_bus_error *error) {
         if (r == -EUSERS)
                 return sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,
                                         "Too many calls wait for their answers");
         return r;
 }
 
-/* Sends reply if r says that it was built, an error otherwise; frees the query. */
-static void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name,
-                         const char *message) {
+void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name, const char *message) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         if (r >= 0)

@@ -393,6 +393,8 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
         m->world = (World) {
                 .event = event,
                 .hands = hands,
+                .root_fd = m->root_fd,
+                .release = m->uts.release,
                 .repository = m->repository,
                 .audit = m->audit,
                 .config = &m->config,

@@ -16,6 +16,7 @@
 
 #include "klpd/authorize.h"
 #include "klpd/collector.h"
+#include "klpd/import.h"
 #include "klpd/job.h"
 
 #define MANAGER_PATH "/org/klpd1"
@@ -99,6 +100,14 @@ void manager_announce_job_end(Manager *m, const Job *job);
 void manager_announce_changes(Manager *m);
 
 extern const sd_bus_vtable manager_vtable[];
+int reply_error(sd_bus_message *message, const sd_bus_error *error);
+
+/* ---- manager-repository.c
+ * --------------------------------------------------------------------------------------- */
+
+int manager_method_import(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* ---- manager-query.c: calls that are answered later ---- */
 
@@ -109,7 +118,10 @@ struct Query {
         JobSpec *spec;
         Preparation *preparation;
         RepositoryWait *wait;
-        char *name;
+        Import *import;
+        HandsInspection *inspection; /* Verify */
+        char *name, *release;
+        uid_t uid;
         bool cancelled;
         /* ListBlocking with stacks */
         ShimTask *tasks;
@@ -122,6 +134,9 @@ struct Query {
 /* -EUSERS: too many are open. */
 int query_new(Manager *m, sd_bus_message *message, Query **ret);
 Query *query_free(Query *q);
+int query_limit(int r, sd_bus_error *error); /* the error of query_new() */
+/* Sends reply if r says that it was built, an error otherwise; frees the query. */
+void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name, const char *message);
 
 int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message,
                        sd_bus_error *error); /* takes spec over */

@@ -1,52 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See manifest.h. */
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "klpd/manifest.h"
+#include "klpd/state-file.h"
 #include "policy/json.h"
-
-#define MANIFEST_BYTES_MAX (1024U * 1024U)
-
-static int read_small_file(int root_fd, const char *path, char **ret, size_t *ret_size) {
-        _cleanup_free_ char *text = NULL;
-        size_t size = 0;
-        struct stat st;
-        ssize_t n;
-        int fd, r = 0;
-
-        fd = openat(root_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0)
-                return -errno;
-        if (fstat(fd, &st) < 0)
-                r = -errno;
-        else if (!S_ISREG(st.st_mode))
-                r = -EINVAL;
-        else if (st.st_size > (off_t) MANIFEST_BYTES_MAX)
-                r = -EFBIG;
-        if (r >= 0) {
-                text = malloc(MANIFEST_BYTES_MAX + 1);
-                if (!text)
-                        r = -ENOMEM;
-        }
-        while (r >= 0 && size < MANIFEST_BYTES_MAX) {
-                n = read(fd, text + size, MANIFEST_BYTES_MAX - size);
-                if (n < 0 && errno != EINTR)
-                        r = -errno;
-                if (n == 0)
-                        break;
-                if (n > 0)
-                        size += (size_t) n;
-        }
-        close(fd);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(text);
-        *ret_size = size;
-        return 0;
-}
 
 static int set_problem(char **problem, const char *a, const char *b) {
         char *text;
@@ -82,23 +40,13 @@ static int adopt_content(Patch *manifest, const Patch *inspected) {
         return r;
 }
 
-int manifest_merge(int root_fd, const char *path, Patch *inspected, Patch **ret, char **ret_problem) {
+int manifest_merge_text(const char *path, const char *text, size_t size, Patch *inspected, Patch **ret,
+                        char **ret_problem) {
         _cleanup_patch_unref_ Patch *manifest = NULL;
-        _cleanup_free_ char *text = NULL;
         PolicyError error = {};
         char words[640];
-        size_t size = 0;
         int k;
 
-        if (!path || inspected->kind != PATCH_PLAIN) {
-                *ret = patch_ref(inspected);
-                return 0;
-        }
-        k = read_small_file(root_fd, path, &text, &size);
-        if (k < 0) {
-                (void) set_problem(ret_problem, "its manifest can't be read", strerror(-k));
-                return k;
-        }
         k = patch_parse(text, size, &manifest, &error);
         if (k < 0) {
                 (void) set_problem(ret_problem, "its manifest makes no sense",
@@ -118,4 +66,21 @@ int manifest_merge(int root_fd, const char *path, Patch *inspected, Patch **ret,
                 return k;
         *ret = TAKE_PTR(manifest);
         return 0;
+}
+
+int manifest_merge(int root_fd, const char *path, Patch *inspected, Patch **ret, char **ret_problem) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        int k;
+
+        if (!path || inspected->kind != PATCH_PLAIN) {
+                *ret = patch_ref(inspected);
+                return 0;
+        }
+        k = state_file_read(root_fd, path, MANIFEST_BYTES_MAX, &text, &size);
+        if (k < 0) {
+                (void) set_problem(ret_problem, "its manifest can't be read", strerror(-k));
+                return k;
+        }
+        return manifest_merge_text(path, text, size, inspected, ret, ret_problem);
 }

@@ -8,9 +8,13 @@
 
 #include "policy/model.h"
 
+#define MANIFEST_BYTES_MAX (1024U * 1024U)
+
 /*
  * path: below root_fd; NULL: there is none. Without a manifest, and for a managed patch, which carries its
  * own metadata, *ret is a reference to inspected. -EBADMSG and others: *ret_problem, malloc'ed, says why in
  * words.
  */
+int manifest_merge_text(const char *path, const char *text, size_t size, Patch *inspected, Patch **ret,
+                        char **ret_problem); /* path: for messages */
 int manifest_merge(int root_fd, const char *path, Patch *inspected, Patch **ret, char **ret_problem);

@@ -3,7 +3,7 @@
  * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
- *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon
+ *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
  *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=
  *   KLPD_REPLACED    patches that it replaces, one field each
@@ -14,6 +14,7 @@
  *   KLPD_DURATION_USEC  completed, reversed, failed: since the job started;  KLPD_TRANSITION_USEC  of these, in transition
  *   KLPD_STATE_ID, KLPD_STATE_NAME, KLPD_FATE, KLPD_FROM, KLPD_TO   edge "state"
  *   KLPD_BLOCKER     stalled: "PID/TID COMM", one field each
+ *   KLPD_DIGEST      repository: of the content, SHA-256
  *   KLPD_PLAN        JSON (klpctl(1)), job-started and refused
  *
  * Readers trust only records with _SYSTEMD_UNIT=klpd.service (SEMANTICS.md 5.6).
@@ -31,4 +32,5 @@
 #define KLPD_MESSAGE_UNLOADED     "36f13c464b5c4a1cbd1af77e86bbacf0" /* a livepatch module was removed */
 #define KLPD_MESSAGE_STATE        "2a1482419ab44513bcd8b855714052db" /* the fate of one state */
 #define KLPD_MESSAGE_FOREIGN      "5a8025d4aca8452b9f1991164ec23d37" /* something changed that klpd had not asked for */
+#define KLPD_MESSAGE_REPOSITORY   "a2eb3dfeb9ea4ff0b95e2f3aa11c3f2a" /* a patch was imported or removed from the repository */
 #define KLPD_MESSAGE_DAEMON       "31806d6938ed4ae4af23808740d58e56" /* klpd started or stopped: what it found */

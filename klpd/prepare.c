@@ -29,6 +29,7 @@ void candidate_done(Candidate *c) {
                 close(c->module_fd);
         free(c->path);
         free(c->writable);
+        free(c->recorded);
         *c = (Candidate) { .module_fd = -EBADF };
 }
 
@@ -72,6 +73,8 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         FileFacts file = {
                 .path = c->path,
                 .writable_path = c->writable,
+                .pinned_digest = c->recorded,
+                .pinned_by = "the record of its import",
                 .signature = c->signature,
                 .module_signature = c->signature,
         };
@@ -248,7 +251,8 @@ static int preparation_open(Preparation *p, const RepositoryEntry *entry, int *r
 
         p->candidate.path = strdup(entry->path);
         if (!p->candidate.path || (entry->manifest && !(p->manifest = strdup(entry->manifest))) ||
-            (entry->writable && !(p->candidate.writable = strdup(entry->writable))))
+            (entry->writable && !(p->candidate.writable = strdup(entry->writable))) ||
+            (entry->recorded && !(p->candidate.recorded = strdup(entry->recorded))))
                 return failure_set(failure, -ENOMEM, ERROR_FAILED, "Out of memory");
         r = repository_open(p->world->repository, entry, ret_fd);
         if (r < 0)

@@ -21,6 +21,8 @@
 typedef struct World {
         sd_event *event;
         Hands *hands;
+        int root_fd;
+        const char *release; /* of the running kernel */
         Repository *repository;
         Audit *audit;
         const Config *config;
@@ -34,6 +36,7 @@ typedef struct Candidate {
                          */
         char *path;     /* of its file, or NULL */
         char *writable; /* RepositoryEntry.writable */
+        char *recorded; /* RepositoryEntry.recorded */
         SignatureStatus signature;
         bool has_module_relocations;
 } Candidate;

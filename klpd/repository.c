@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "klpd/import-record.h"
 #include "klpd/manifest.h"
 #include "klpd/patch-file.h"
 #include "klpd/repository.h"
@@ -28,7 +29,8 @@ typedef struct Identity {
 
 typedef struct File {
         RepositoryEntry entry;
-        Identity identity, manifest_identity;
+        Identity identity, manifest_identity, record_identity;
+        char *record; /* path of the record of its import, or NULL */
         bool pending; /* to be inspected */
 } File;
 
@@ -63,8 +65,8 @@ static const struct {
         const char *directory;
         bool imported;
 } locations[] = {
-        { "usr/lib/klpd/patches", false },
-        { "var/lib/klpd/patches", true },
+        { REPOSITORY_PACKAGES, false },
+        { REPOSITORY_IMPORTED, true },
 };
 
 static File *file_free(File *f) {
@@ -73,8 +75,10 @@ static File *file_free(File *f) {
         patch_unref(f->entry.patch);
         free(f->entry.path);
         free(f->entry.manifest);
+        free(f->entry.recorded);
         free(f->entry.problem);
         free(f->entry.writable);
+        free(f->record);
         free(f);
         return NULL;
 }
@@ -273,11 +277,23 @@ static int scan_append(Scan *s, File *f) {
         return 0;
 }
 
+/* A file that belongs to the module: "DIRECTORY/NAME" and the suffix. */
+static int file_companion(Repository *r, const char *directory, const char *name, size_t stem,
+                          const char *suffix, struct stat *ret_stat, char **ret) {
+        char path[PATH_MAX];
+
+        if (snprintf(path, sizeof(path), "%s/%.*s%s", directory, (int) stem, name, suffix) >=
+                            (int) sizeof(path) ||
+            fstatat(r->root_fd, path, ret_stat, AT_SYMLINK_NOFOLLOW) < 0)
+                return 0;
+        *ret = strdup(path);
+        return *ret ? 1 : -ENOMEM;
+}
+
 static int file_new(Repository *r, const char *path, const char *name, size_t stem, const char *directory,
                     const char *writable, const struct stat *st, bool imported, File **ret) {
         _cleanup_(file_freep) File *f = NULL;
-        struct stat manifest;
-        char sidecar[PATH_MAX];
+        struct stat other;
         int k;
 
         f = calloc(1, sizeof(*f));
@@ -297,18 +313,23 @@ static int file_new(Repository *r, const char *path, const char *name, size_t st
                 if (!f->entry.writable)
                         return -ENOMEM;
         }
-        if (snprintf(sidecar, sizeof(sidecar), "%s/%.*s.klp.json", directory, (int) stem, name) <
-                            (int) sizeof(sidecar) &&
-            fstatat(r->root_fd, sidecar, &manifest, AT_SYMLINK_NOFOLLOW) >= 0) {
-                f->manifest_identity = identity_of(&manifest);
-                f->entry.manifest = strdup(sidecar);
-                if (!f->entry.manifest)
-                        return -ENOMEM;
-                if (!f->entry.writable && others_may_write(&manifest)) {
-                        f->entry.writable = strdup(sidecar);
+        k = file_companion(r, directory, name, stem, ".klp.json", &other, &f->entry.manifest);
+        if (k < 0)
+                return k;
+        if (k > 0) {
+                f->manifest_identity = identity_of(&other);
+                if (!f->entry.writable && others_may_write(&other)) {
+                        f->entry.writable = strdup(f->entry.manifest);
                         if (!f->entry.writable)
                                 return -ENOMEM;
                 }
+        }
+        if (imported) {
+                k = file_companion(r, directory, name, stem, IMPORT_RECORD_SUFFIX, &other, &f->record);
+                if (k < 0)
+                        return k;
+                if (k > 0)
+                        f->record_identity = identity_of(&other);
         }
         *ret = TAKE_PTR(f);
         return 0;
@@ -317,7 +338,7 @@ static int file_new(Repository *r, const char *path, const char *name, size_t st
 static bool file_unchanged(const File *old, const File *new) {
         return old && !old->pending && identity_equal(&old->identity, &new->identity) &&
                identity_equal(&old->manifest_identity, &new->manifest_identity) &&
-               streq_ptr(old->entry.manifest, new->entry.manifest) &&
+               identity_equal(&old->record_identity, &new->record_identity) && streq_ptr(old->entry.manifest, new->entry.manifest) &&
                streq_ptr(old->entry.writable, new->entry.writable);
 }
 
@@ -346,6 +367,7 @@ static int scan_file(Scan *s, const char *directory, const char *writable, const
                 old->entry.patch = f->entry.patch;
                 f->entry.patch = found.patch;
                 f->entry.problem = TAKE_PTR(old->entry.problem);
+                f->entry.recorded = TAKE_PTR(old->entry.recorded);
                 f->pending = false;
         }
         k = scan_append(s, f);
@@ -414,6 +436,28 @@ static void set_problem(File *f, const char *text) {
         f->entry.problem = copy;
 }
 
+/* A record that can't be trusted makes the file unusable: what was imported isn't known any more. */
+static int file_read_record(Repository *r, File *f) {
+        ImportRecord record;
+        PolicyError error = {};
+        char text[640];
+        int k;
+
+        if (!f->record)
+                return 0;
+        k = import_record_read(r->root_fd, f->record, &record, &error);
+        if (k < 0) {
+                (void) snprintf(text, sizeof(text),
+                                "the record of its import (/%s) can't be trusted: %s; import it again",
+                                f->record, error.message[0] ? error.message : strerror(-k));
+                set_problem(f, text);
+                return k;
+        }
+        f->entry.recorded = TAKE_PTR(record.digest);
+        import_record_done(&record);
+        return 0;
+}
+
 static int file_take(Repository *r, File *f, const InspectResult *result) {
         Patch *patch;
         int k;
@@ -423,7 +467,7 @@ static int file_take(Repository *r, File *f, const InspectResult *result) {
                 return k;
         patch_unref(f->entry.patch);
         f->entry.patch = patch;
-        return 0;
+        return file_read_record(r, f);
 }
 
 static void on_inspected(int error, const char *text, const InspectResult *result, void *userdata) {
@@ -626,6 +670,10 @@ int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_
         k = sealed_memfd_new_from_fd(fd, PATCH_FILE_SIZE_MAX, entry->patch->name, ret_fd);
         close(fd);
         return k;
+}
+
+bool repository_entry_altered(const RepositoryEntry *e) {
+        return e->recorded && !e->problem && !streq_ptr(e->recorded, e->patch->digest);
 }
 
 int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,

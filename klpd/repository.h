@@ -23,6 +23,7 @@ typedef struct Repository Repository;
 typedef struct RepositoryEntry {
         char *path;           /* below the root, without a leading slash */
         char *manifest;       /* path of the sidecar, or NULL */
+        char *recorded;       /* digest that was recorded when it was imported, or NULL */
         bool imported;        /* var/lib, not a package's */
         Patch *patch;         /* never NULL; of a broken file: only its name, after the file */
         char *problem;        /* why it can't be used, or NULL */
@@ -56,3 +57,8 @@ int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_
 /* manifest_merge() below the repository's root. */
 int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,
                               char **ret_problem);
+/* Whether the content is another one than was recorded at import. */
+bool repository_entry_altered(const RepositoryEntry *entry);
+
+#define REPOSITORY_PACKAGES "usr/lib/klpd/patches"
+#define REPOSITORY_IMPORTED "var/lib/klpd/patches"

@@ -27,16 +27,18 @@ _klpctl() {
                 [plan]='--level --stream --accept-irreversible --replace-foreign --allow-vendor --request --inventory
                         --candidate --patch --repository --policy --profile --batch'
                 [history]='--since --until --patch -n --lines -r --reverse -b --boot --file'
+                [import]='--replace --reason'
+                [remove]='--kernel --reason'
         )
         local -A verbs=(
                 [list]='' [status]='' [show]='' [plan]=plan [apply]=request [downgrade]=request [disable]=request
-                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]=''
+                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [import]=import [remove]=remove [verify]=''
         )
 
         for ((i = 1; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
                 --reason | --timeout | --level | --stream | --allow-vendor | --request | --inventory | --candidate | \
-                        --patch | --repository | --policy | --profile | --since | --until | --lines | -n | --file)
+                        --patch | --repository | --policy | --profile | --since | --until | --lines | -n | --file | --kernel)
                         ((i++))
                         ;;
                 -*) ;;
@@ -54,7 +56,7 @@ _klpctl() {
         --repository) files=-d ;;
         --patch) words=$(__klpctl_patches) ;;
         --since | --until) words='today yesterday now' ;;
-        --reason | --timeout | --level | --stream | --allow-vendor | --lines | -n) return ;;
+        --reason | --timeout | --level | --stream | --allow-vendor | --lines | -n | --kernel) return ;;
         *)
                 if [[ $cur == -* ]]; then
                         words=${options[general]}
@@ -68,7 +70,8 @@ _klpctl() {
                 else
                         case $verb in
                         apply) words=$(__klpctl_patches) files=-f ;;
-                        show | downgrade) words=$(__klpctl_patches) ;;
+                        import) files=-f ;;
+                        show | downgrade | remove | verify) words=$(__klpctl_patches) ;;
                         disable) words=$(__klpctl_patches '/"state":"enabled"/p') ;;
                         plan) words="apply downgrade disable $(__klpctl_patches)" files=-f ;;
                         cancel) words=$(__klpctl_jobs) ;;
