@@ -401,6 +401,12 @@ static void random_attrs(Message *m) {
                         type |= NLA_F_NESTED;
                 if (random_u32() % 3 == 0)
                         message_attr(m, KLP_SHIM_A_NAME, "klp_test_a", 11);
+                /* Near the generation that it started with, so that some of them are right. */
+                if (random_u32() % 3 == 0) {
+                        uint64_t near = generation + random_u32() % 8;
+
+                        message_attr(m, KLP_SHIM_A_GENERATION, &near, sizeof(near));
+                }
                 message_attr(m, type, data, size);
         }
 }
@@ -415,14 +421,16 @@ static void drain(void) {
 static int do_fuzz(const char *seed, const char *count_text) {
         unsigned long count = strtoul(count_text, NULL, 10), by_errno[256] = {};
         static Message m;
+        int r = do_info(true);
 
+        if (r != 0)
+                return r;
         random_state = strtoull(seed, NULL, 10);
         for (unsigned long i = 0; i < count; i++) {
                 struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
                 uint8_t cmd = random_u32() % 16 == 0 ? random_u32() : random_u32() % 8;
                 uint16_t flags = random_u32() % 3 == 0 ? NLM_F_DUMP : NLM_F_ACK;
                 size_t length;
-                int r;
 
                 message_init(&m, family_id, flags, cmd);
                 random_attrs(&m);
