@@ -4,8 +4,8 @@
  * model of shim-walk-model.h.
  *
  * Operations: register (also with bad tables), unregister, enable (also stale, of what is enabled, of what isn't
- * there), disable through sysfs, callbacks that fail, changes that a sleeping task stalls and that are let go, reversed
- * or reversed twice with others refused meanwhile, a plain patch and a module to be patched that come and go, the shim
+ * there), disable through sysfs, callbacks that fail, changes that a sleeping task stalls and that are let go or
+ * reversed, with others refused meanwhile, a plain patch and a module to be patched that come and go, the shim
  * itself. After each one, and in the middle of a stalled one, everything that can be seen is compared: the answer, both
  * dumps (order, flags, positions, holders, owners, counts of shadow variables), the end that the events tell and their
  * numbers, sysfs, which function runs, the callbacks in order, and the destructors' counts.
@@ -328,8 +328,6 @@ static void get_info(void) {
         message_init(&m, family_id, NLM_F_ACK, KLP_SHIM_CMD_INFO);
         if (request(&m, on_info) != 0)
                 differ("INFO fails");
-        /* The acknowledgement, which follows the answer. */
-        (void) receive(m.header.nlmsg_seq, NULL, false);
 }
 
 static int send_enable(const char *name, uint64_t expected) {

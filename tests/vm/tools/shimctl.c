@@ -195,7 +195,6 @@ static int do_enable(const char *name, const char *generation_text) {
                 if (r != 0)
                         return r;
                 want = generation;
-                /* The acknowledgement of INFO is behind its answer in the socket; requests have own numbers. */
         }
         message_init(&m, family_id, NLM_F_ACK, KLP_SHIM_CMD_ENABLE);
         message_attr(&m, KLP_SHIM_A_NAME, name, strlen(name) + 1);
@@ -429,7 +428,8 @@ static int do_fuzz(const char *seed, const char *count_text) {
         for (unsigned long i = 0; i < count; i++) {
                 struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
                 uint8_t cmd = random_u32() % 16 == 0 ? random_u32() : random_u32() % 8;
-                uint16_t flags = random_u32() % 3 == 0 ? NLM_F_DUMP : NLM_F_ACK;
+                bool dumps = cmd >= KLP_SHIM_CMD_PATCH_GET && cmd <= KLP_SHIM_CMD_TASK_GET;
+                uint16_t flags = (random_u32() % 8 == 0) != dumps ? NLM_F_DUMP : NLM_F_ACK;
                 size_t length;
 
                 message_init(&m, family_id, flags, cmd);
