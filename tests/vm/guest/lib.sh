@@ -51,6 +51,18 @@ expect() {
         fi
 }
 
+# The rest is another boot's: "boots:" in the header. Orderly, or as when the power fails (nothing is written back).
+# "dies": the next boot isn't expected to reach the scenario.
+reboot_guest() {
+        echo "orderly $*" >"$state/next"
+        exit 0
+}
+
+crash_guest() {
+        echo "crash $*" >"$state/next"
+        exit 0
+}
+
 must() { expect "$@" || exit 99; }
 
 expect_fail() {
