@@ -6,6 +6,7 @@
 
 struct Batch {
         Plan *plan;
+        JsonReader reader; /* keeps its memory from line to line */
 };
 
 /* One case, as it is read. */
@@ -42,6 +43,7 @@ Batch *batch_free(Batch *b) {
         if (!b)
                 return NULL;
         plan_free(b->plan);
+        json_reader_done(&b->reader);
         free(b);
         return NULL;
 }
@@ -60,15 +62,15 @@ static void case_done(Case *c) {
         free(c->repository);
 }
 
-static int read_inventory(JsonReader *r, struct json_object *value, void *target) {
+static int read_inventory(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_inventory(r, value, target);
 }
 
-static int read_policy(JsonReader *r, struct json_object *value, void *target) {
+static int read_policy(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_policy(r, value, target);
 }
 
-static int read_kind(JsonReader *r, struct json_object *value, void *target) {
+static int read_kind(JsonReader *r, const JsonValue *value, void *target) {
         RequestKind kind;
         const char *s;
         int q;
@@ -85,11 +87,11 @@ static int read_kind(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-static int read_candidate(JsonReader *r, struct json_object *value, void *target) {
+static int read_candidate(JsonReader *r, const JsonValue *value, void *target) {
         return value ? json_read_patch(r, value, PATCH_MANAGED, true, target) : 0;
 }
 
-static int read_level(JsonReader *r, struct json_object *value, void *target) {
+static int read_level(JsonReader *r, const JsonValue *value, void *target) {
         Case *c = target;
 
         if (!value)
@@ -98,7 +100,7 @@ static int read_level(JsonReader *r, struct json_object *value, void *target) {
         return json_read_u32(r, value, &c->level);
 }
 
-static int read_repository_patch(JsonReader *r, struct json_object *value, void *target) {
+static int read_repository_patch(JsonReader *r, const JsonValue *value, void *target) {
         _cleanup_patch_unref_ Patch *p = NULL;
         Case *c = target;
         Patch **bigger;
@@ -115,7 +117,7 @@ static int read_repository_patch(JsonReader *r, struct json_object *value, void 
         return 0;
 }
 
-static int read_repository(JsonReader *r, struct json_object *value, void *target) {
+static int read_repository(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, 65536, read_repository_patch, target);
 }
 
@@ -135,25 +137,23 @@ static const JsonField case_fields[] = {
         { "intermediates", json_read_name_list, offsetof(Case, intermediates), false },
 };
 
-static int case_read(Case *c, const char *line, size_t size, PolicyError *error) {
-        JsonReader r;
+static int case_read(Case *c, JsonReader *r, const char *line, size_t size, PolicyError *error) {
         int q;
 
-        q = json_reader_init(&r, line, size, error);
+        q = json_reader_begin(r, line, size, error);
         if (q < 0)
                 return q;
-        q = json_read_object(&r, r.root, case_fields, ELEMENTSOF(case_fields), c);
+        q = json_read_object(r, r->root, case_fields, ELEMENTSOF(case_fields), c);
         if (q >= 0 && c->profile && c->policy)
-                q = json_reader_fail(&r, -EBADMSG, "either a profile or a policy, not both");
+                q = json_reader_fail(r, -EBADMSG, "either a profile or a policy, not both");
         if (q >= 0 && c->profile) {
                 q = policy_new_profile(c->profile, &c->policy);
                 if (q == -ENOENT)
                         q = json_reader_fail(
-                                        &r, -EBADMSG,
+                                        r, -EBADMSG,
                                         "there is no profile \"%.64s\": upstream, block-disable, level-only",
                                         c->profile);
         }
-        json_reader_done(&r);
         return q;
 }
 
@@ -219,7 +219,7 @@ int batch_line(Batch *b, const char *line, size_t size, char **ret_result, Batch
         Case c = {};
         int r;
 
-        r = case_read(&c, line, size, &error);
+        r = case_read(&c, &b->reader, line, size, &error);
         if (r >= 0)
                 r = case_plan(&c, b->plan, &error);
         if (r == -ENOMEM) {

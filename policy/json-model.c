@@ -7,7 +7,7 @@
 
 /* --- reading --- */
 
-static int read_kind(JsonReader *r, struct json_object *value, void *target) {
+static int read_kind(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         PatchKind kind;
         int q;
@@ -29,7 +29,7 @@ typedef struct StateFields {
         char *name;
 } StateFields;
 
-static int read_flag(JsonReader *r, struct json_object *value, void *target) {
+static int read_flag(JsonReader *r, const JsonValue *value, void *target) {
         uint32_t *flags = target, flag;
         const char *s;
         int q;
@@ -47,11 +47,11 @@ static int read_flag(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-static int read_flags(JsonReader *r, struct json_object *value, void *target) {
+static int read_flags(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, 3, read_flag, target);
 }
 
-static int read_state_name(JsonReader *r, struct json_object *value, void *target) {
+static int read_state_name(JsonReader *r, const JsonValue *value, void *target) {
         int q;
 
         q = json_read_text_or_null(r, value, target);
@@ -62,7 +62,7 @@ static int read_state_name(JsonReader *r, struct json_object *value, void *targe
         return 0;
 }
 
-static int read_state(JsonReader *r, struct json_object *value, void *target) {
+static int read_state(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 { "id", json_read_u64, offsetof(StateFields, id), true },
                 { "version", json_read_u32, offsetof(StateFields, version), false },
@@ -83,7 +83,7 @@ static int read_state(JsonReader *r, struct json_object *value, void *target) {
         return q;
 }
 
-static int read_states(JsonReader *r, struct json_object *value, void *target) {
+static int read_states(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_STATES_MAX, read_state, target);
 }
 
@@ -92,7 +92,7 @@ typedef struct FunctionFields {
         uint32_t sympos;
 } FunctionFields;
 
-static int read_function(JsonReader *r, struct json_object *value, void *target) {
+static int read_function(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 { "object", json_read_name, offsetof(FunctionFields, object), false },
                 { "function", json_read_text, offsetof(FunctionFields, function), true },
@@ -113,11 +113,11 @@ static int read_function(JsonReader *r, struct json_object *value, void *target)
         return q;
 }
 
-static int read_functions(JsonReader *r, struct json_object *value, void *target) {
+static int read_functions(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_FUNCTIONS_MAX, read_function, target);
 }
 
-static int read_relation(JsonReader *r, struct json_object *value, void *target) {
+static int read_relation(JsonReader *r, const JsonValue *value, void *target) {
         Relation relation;
         const char *s;
         int q;
@@ -133,7 +133,7 @@ static int read_relation(JsonReader *r, struct json_object *value, void *target)
         return strv_extend(target, s);
 }
 
-static int read_relations(JsonReader *r, struct json_object *value, void *target) {
+static int read_relations(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_relation, target);
 }
 
@@ -179,7 +179,7 @@ static int check_foreign_fields(JsonReader *r, Patch *p) {
         return q < 0 ? q : patch_set(&p->stream, "");
 }
 
-int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory,
+int json_read_patch(JsonReader *r, const JsonValue *value, PatchKind kind, bool in_inventory,
                     Patch **ret) {
         _cleanup_patch_unref_ Patch *p = NULL;
         int q;
@@ -199,7 +199,7 @@ int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bo
         return 0;
 }
 
-static int read_stack_patch(JsonReader *r, struct json_object *value, void *target) {
+static int read_stack_patch(JsonReader *r, const JsonValue *value, void *target) {
         _cleanup_patch_unref_ Patch *p = NULL;
         int q;
 
@@ -214,11 +214,11 @@ static int read_stack_patch(JsonReader *r, struct json_object *value, void *targ
         return q;
 }
 
-static int read_stack(JsonReader *r, struct json_object *value, void *target) {
+static int read_stack(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, INVENTORY_PATCHES_MAX, read_stack_patch, target);
 }
 
-static int read_loaded_module(JsonReader *r, struct json_object *value, void *target) {
+static int read_loaded_module(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 { "name", json_read_name, offsetof(LoadedModule, name), true },
                 { "build_id", json_read_hex_or_null, offsetof(LoadedModule, build_id), false },
@@ -237,11 +237,11 @@ static int read_loaded_module(JsonReader *r, struct json_object *value, void *ta
         return q;
 }
 
-static int read_loaded(JsonReader *r, struct json_object *value, void *target) {
+static int read_loaded(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, INVENTORY_PATCHES_MAX, read_loaded_module, target);
 }
 
-int json_read_inventory(JsonReader *r, struct json_object *value, Inventory **ret) {
+int json_read_inventory(JsonReader *r, const JsonValue *value, Inventory **ret) {
         static const JsonField fields[] = {
                 { "kernel", json_read_text, offsetof(Inventory, kernel), true },
                 { "kernel_build_id", json_read_hex_or_null, offsetof(Inventory, kernel_build_id), false },
@@ -264,30 +264,28 @@ int json_read_inventory(JsonReader *r, struct json_object *value, Inventory **re
 }
 
 int patch_parse(const char *text, size_t size, Patch **ret, PolicyError *error) {
-        JsonReader r;
+        _cleanup_json_reader_ JsonReader r = {};
         int q;
 
-        q = json_reader_init(&r, text, size, error);
+        q = json_reader_begin(&r, text, size, error);
         if (q < 0)
                 return q;
         q = json_read_patch(&r, r.root, PATCH_MANAGED, true, ret);
-        json_reader_done(&r);
         return q;
 }
 
 int manifest_parse(const char *text, size_t size, Patch **ret, PolicyError *error) {
         _cleanup_patch_unref_ Patch *p = NULL;
-        JsonReader r;
+        _cleanup_json_reader_ JsonReader r = {};
         int q;
 
-        q = json_reader_init(&r, text, size, error);
+        q = json_reader_begin(&r, text, size, error);
         if (q < 0)
                 return q;
         q = json_read_patch(&r, r.root, PATCH_PLAIN, false, &p);
         if (q >= 0 && p->kind != PATCH_PLAIN)
                 q = json_reader_fail(&r, -EBADMSG,
                                      "a manifest describes a plain patch: \"kind\" can only be \"plain\"");
-        json_reader_done(&r);
         if (q < 0)
                 return q;
         *ret = TAKE_PTR(p);
@@ -295,14 +293,13 @@ int manifest_parse(const char *text, size_t size, Patch **ret, PolicyError *erro
 }
 
 int inventory_parse(const char *text, size_t size, Inventory **ret, PolicyError *error) {
-        JsonReader r;
+        _cleanup_json_reader_ JsonReader r = {};
         int q;
 
-        q = json_reader_init(&r, text, size, error);
+        q = json_reader_begin(&r, text, size, error);
         if (q < 0)
                 return q;
         q = json_read_inventory(&r, r.root, ret);
-        json_reader_done(&r);
         return q;
 }
 

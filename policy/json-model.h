@@ -7,10 +7,10 @@
 #include "policy/relation.h"
 
 /* kind: the default. in_inventory: "forced" and "orphan" are allowed. */
-int json_read_patch(JsonReader *r, struct json_object *value, PatchKind kind, bool in_inventory,
+int json_read_patch(JsonReader *r, const JsonValue *value, PatchKind kind, bool in_inventory,
                     Patch **ret);
-int json_read_inventory(JsonReader *r, struct json_object *value, Inventory **ret);
-int json_read_policy(JsonReader *r, struct json_object *value, Policy **ret);
+int json_read_inventory(JsonReader *r, const JsonValue *value, Inventory **ret);
+int json_read_policy(JsonReader *r, const JsonValue *value, Policy **ret);
 
 /* Each takes the reference on value, also when it fails; -ENOMEM, also if value is NULL. */
 int json_add(struct json_object *obj, const char *key, struct json_object *value);

@@ -181,25 +181,25 @@ typedef struct Element {
 } Element;
 
 /* Strings of an element are json-c's until the element is copied. */
-static int read_borrowed(JsonReader *r, struct json_object *value, void *target) {
+static int read_borrowed(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_string_value(r, value, target);
 }
 
-static int read_id(JsonReader *r, struct json_object *value, void *target) {
+static int read_id(JsonReader *r, const JsonValue *value, void *target) {
         Element *e = target;
 
         e->has_id = true;
         return json_read_u64(r, value, &e->id);
 }
 
-static int read_from(JsonReader *r, struct json_object *value, void *target) {
+static int read_from(JsonReader *r, const JsonValue *value, void *target) {
         Element *e = target;
 
         e->has_from = value;
         return value ? json_read_u32(r, value, &e->from) : 0;
 }
 
-static int read_to(JsonReader *r, struct json_object *value, void *target) {
+static int read_to(JsonReader *r, const JsonValue *value, void *target) {
         Element *e = target;
 
         e->has_to = value;
@@ -232,7 +232,7 @@ static const char *change_at(unsigned i) {
         return changes[i];
 }
 
-static int read_violation(JsonReader *r, struct json_object *value, void *target) {
+static int read_violation(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 TEXT_FIELD("rule", rule, true),         TEXT_FIELD("mode", mode, true),
                 { "state", read_id, 0, false },         TEXT_FIELD("state_name", state_name, false),
@@ -269,7 +269,7 @@ static int read_violation(JsonReader *r, struct json_object *value, void *target
         return 0;
 }
 
-static int read_state(JsonReader *r, struct json_object *value, void *target) {
+static int read_state(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 { "id", read_id, 0, true },
                 TEXT_FIELD("name", name, false),
@@ -303,7 +303,7 @@ static int read_state(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-static int read_callback(JsonReader *r, struct json_object *value, void *target) {
+static int read_callback(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 TEXT_FIELD("patch", patch, true),
                 { "state", read_id, 0, true },
@@ -326,7 +326,7 @@ static int read_callback(JsonReader *r, struct json_object *value, void *target)
         return 0;
 }
 
-static int read_function(JsonReader *r, struct json_object *value, void *target) {
+static int read_function(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 TEXT_FIELD("object", object, true),
                 TEXT_FIELD("function", function, true),
@@ -352,7 +352,7 @@ static int read_function(JsonReader *r, struct json_object *value, void *target)
         return 0;
 }
 
-static int read_fix(JsonReader *r, struct json_object *value, void *target) {
+static int read_fix(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {TEXT_FIELD("fix", fix, true), TEXT_FIELD("change", change, true)};
         Element e = {};
         Plan *p = target;
@@ -368,7 +368,7 @@ static int read_fix(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-static int read_step(JsonReader *r, struct json_object *value, void *target) {
+static int read_step(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {TEXT_FIELD("step", step, true),
                                            TEXT_FIELD("patch", patch, false)};
         Element e = {};
@@ -388,10 +388,9 @@ static int read_step(JsonReader *r, struct json_object *value, void *target) {
 
 /* Room for all elements first: json_read_array() then appends. */
 #define READ_ARRAY(name, field)                                                                             \
-        static int read_##field(JsonReader *r, struct json_object *value, void *target) {                   \
+        static int read_##field(JsonReader *r, const JsonValue *value, void *target) {                   \
                 Plan *p = target;                                                                           \
-                size_t n = json_object_is_type(value, json_type_array) ? json_object_array_length(value)    \
-                                                                       : 0;                                 \
+                size_t n = json_is(value, JSON_ARRAY) ? value->size : 0;                                    \
                                                                                                             \
                 p->field = arena_alloc(p->arena, n, sizeof(*p->field));                                     \
                 if (!p->field)                                                                              \
@@ -407,7 +406,7 @@ READ_ARRAY(function, functions);
 READ_ARRAY(fix, fixes);
 READ_ARRAY(step, steps);
 
-static int read_verdict(JsonReader *r, struct json_object *value, void *target) {
+static int read_verdict(JsonReader *r, const JsonValue *value, void *target) {
         Verdict verdict;
         const char *s;
         int q;
@@ -422,7 +421,7 @@ static int read_verdict(JsonReader *r, struct json_object *value, void *target) 
         return 0;
 }
 
-static int read_request(JsonReader *r, struct json_object *value, void *target) {
+static int read_request(JsonReader *r, const JsonValue *value, void *target) {
         RequestKind kind;
         const char *s;
         int q;
@@ -438,7 +437,7 @@ static int read_request(JsonReader *r, struct json_object *value, void *target) 
 }
 
 /* A patch of which only the name is known; held in plan->patches. */
-static int read_named_patch(JsonReader *r, struct json_object *value, Patch **field, Plan *p) {
+static int read_named_patch(JsonReader *r, const JsonValue *value, Patch **field, Plan *p) {
         Patch *patch;
         const char *s;
         int q;
@@ -456,13 +455,13 @@ static int read_named_patch(JsonReader *r, struct json_object *value, Patch **fi
         return 0;
 }
 
-static int read_candidate(JsonReader *r, struct json_object *value, void *target) {
+static int read_candidate(JsonReader *r, const JsonValue *value, void *target) {
         Plan *p = target;
 
         return read_named_patch(r, value, &p->candidate, p);
 }
 
-static int read_intermediate(JsonReader *r, struct json_object *value, void *target) {
+static int read_intermediate(JsonReader *r, const JsonValue *value, void *target) {
         Plan *p = target;
 
         return read_named_patch(r, value, &p->intermediate, p);
@@ -485,7 +484,7 @@ static const JsonField plan_fields[] = {
 
 int plan_parse(const char *text, size_t size, Plan **ret, PolicyError *error) {
         _cleanup_plan_free_ Plan *p = NULL;
-        JsonReader r;
+        _cleanup_json_reader_ JsonReader r = {};
         int q;
 
         q = plan_new(&p);
@@ -494,11 +493,10 @@ int plan_parse(const char *text, size_t size, Plan **ret, PolicyError *error) {
         p->patches = arena_alloc(p->arena, 2, sizeof(*p->patches));
         if (!p->patches)
                 return policy_error_set(error, -ENOMEM, "out of memory");
-        q = json_reader_init(&r, text, size, error);
+        q = json_reader_begin(&r, text, size, error);
         if (q < 0)
                 return q;
         q = json_read_object(&r, r.root, plan_fields, ELEMENTSOF(plan_fields), p);
-        json_reader_done(&r);
         if (q >= 0 && arena_failed(p->arena))
                 q = -ENOMEM;
         if (q == -ENOMEM)

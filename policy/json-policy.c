@@ -2,43 +2,32 @@
 /* klpd-policy.json(5): from JSON and to JSON. */
 #include "policy/json-model.h"
 
-static int read_mode(JsonReader *r, struct json_object *value, RuleMode *ret) {
-        RuleMode mode;
+static int read_mode(JsonReader *r, const char *key, const JsonValue *value, void *target) {
+        RuleMode *modes = target, mode;
+        Rule rule = rule_from_string(key);
         const char *s;
         int q;
 
+        if (rule < 0)
+                return json_reader_fail(r, -EBADMSG,
+                                        "there is no such rule (klpctl policy explain lists them)");
         q = json_read_string_value(r, value, &s);
         if (q < 0)
                 return q;
         mode = rule_mode_from_string(s);
         if (mode < 0)
                 return json_reader_fail(r, -EBADMSG, "one of \"enforce\", \"warn\", \"off\" is needed here");
-        *ret = mode;
+        modes[rule] = mode;
         return 0;
 }
 
-static int read_rules(JsonReader *r, struct json_object *value, void *target) {
-        RuleMode *modes = target;
-        int q;
-
-        if (!json_object_is_type(value, json_type_object))
+static int read_rules(JsonReader *r, const JsonValue *value, void *target) {
+        if (!json_is(value, JSON_OBJECT))
                 return json_reader_fail(r, -EBADMSG, "an object of rules and modes is needed here");
-        json_object_object_foreach(value, key, member) {
-                size_t mark = json_reader_push_key(r, key);
-                Rule rule = rule_from_string(key);
-
-                if (rule < 0)
-                        return json_reader_fail(r, -EBADMSG,
-                                                "there is no such rule (klpctl policy explain lists them)");
-                q = read_mode(r, member, &modes[rule]);
-                if (q < 0)
-                        return q;
-                json_reader_pop(r, mark);
-        }
-        return 0;
+        return json_read_members(r, value, SIZE_MAX, read_mode, target);
 }
 
-static int read_pair(JsonReader *r, struct json_object *value, void *target) {
+static int read_pair(JsonReader *r, const JsonValue *value, void *target) {
         _cleanup_strv_free_ char **names = NULL;
         Policy *p = target;
         VendorPair *bigger;
@@ -58,11 +47,11 @@ static int read_pair(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-static int read_pairs(JsonReader *r, struct json_object *value, void *target) {
+static int read_pairs(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_pair, target);
 }
 
-static int read_stream(JsonReader *r, struct json_object *value, void *target) {
+static int read_stream(JsonReader *r, const JsonValue *value, void *target) {
         _cleanup_free_ char *vendor = NULL, *stream = NULL;
         const char *s;
         int q;
@@ -76,11 +65,11 @@ static int read_stream(JsonReader *r, struct json_object *value, void *target) {
         return q < 0 ? q : strv_extend(target, s);
 }
 
-static int read_streams(JsonReader *r, struct json_object *value, void *target) {
+static int read_streams(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_stream, target);
 }
 
-static int read_hold(JsonReader *r, struct json_object *value, void *target) {
+static int read_hold(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
                 { "host", json_read_bool, offsetof(Policy, hold), false },
                 { "reason", json_read_text_or_null, offsetof(Policy, hold_reason), false },
@@ -90,7 +79,7 @@ static int read_hold(JsonReader *r, struct json_object *value, void *target) {
         return json_read_object(r, value, fields, ELEMENTSOF(fields), target);
 }
 
-static int read_content(JsonReader *r, struct json_object *value, void *target) {
+static int read_content(JsonReader *r, const JsonValue *value, void *target) {
         _cleanup_free_ char *hex = NULL;
         int q;
 
@@ -100,40 +89,41 @@ static int read_content(JsonReader *r, struct json_object *value, void *target) 
         return q < 0 ? q : strv_extend(target, hex);
 }
 
-static int read_contents(JsonReader *r, struct json_object *value, void *target) {
+static int read_contents(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_content, target);
 }
 
 /* "profile" was read before all others, since they build on it. */
-static int read_profile(JsonReader *r, struct json_object *value, void *target) {
-        return 0;
+static int read_profile(JsonReader *r, const JsonValue *value, void *target) {
+        const char *s;
+
+        return json_read_string_value(r, value, &s);
 }
 
-static int new_from_profile(JsonReader *r, struct json_object *value, Policy **ret) {
-        const char *profile = POLICY_PROFILE_DEFAULT;
-        struct json_object *member;
+static int new_from_profile(JsonReader *r, const JsonValue *value, Policy **ret) {
+        const JsonValue *member = NULL;
+        const char *profile;
+        size_t mark;
         int q;
 
-        if (json_object_is_type(value, json_type_object) &&
-            json_object_object_get_ex(value, "profile", &member)) {
-                size_t mark = json_reader_push_key(r, "profile");
-
-                q = json_read_string_value(r, member, &profile);
-                if (q < 0)
-                        return q;
-                q = policy_new_profile(profile, ret);
-                if (q == -ENOENT)
-                        return json_reader_fail(r, -EBADMSG,
-                                                "there is no profile \"%.64s\": upstream, block-disable, "
-                                                "level-only",
-                                                profile);
-                json_reader_pop(r, mark);
+        if (json_is(value, JSON_OBJECT))
+                member = json_find(r, value, "profile");
+        if (!member)
+                return policy_new_profile(POLICY_PROFILE_DEFAULT, ret);
+        mark = json_reader_push_member(r, member);
+        q = json_read_string_value(r, member, &profile);
+        if (q < 0)
                 return q;
-        }
-        return policy_new_profile(profile, ret);
+        q = policy_new_profile(profile, ret);
+        if (q == -ENOENT)
+                return json_reader_fail(r, -EBADMSG,
+                                        "there is no profile \"%.64s\": upstream, block-disable, level-only",
+                                        profile);
+        json_reader_pop(r, mark);
+        return q;
 }
 
-int json_read_policy(JsonReader *r, struct json_object *value, Policy **ret) {
+int json_read_policy(JsonReader *r, const JsonValue *value, Policy **ret) {
         static const JsonField fields[] = {
                 { "$schema", json_read_ignored_text, 0, false },
                 { "description", json_read_ignored_text, 0, false },
@@ -159,14 +149,13 @@ int json_read_policy(JsonReader *r, struct json_object *value, Policy **ret) {
 }
 
 int policy_parse(const char *text, size_t size, Policy **ret, PolicyError *error) {
-        JsonReader r;
+        _cleanup_json_reader_ JsonReader r = {};
         int q;
 
-        q = json_reader_init(&r, text, size, error);
+        q = json_reader_begin(&r, text, size, error);
         if (q < 0)
                 return q;
         q = json_read_policy(&r, r.root, ret);
-        json_reader_done(&r);
         return q;
 }
 

@@ -40,23 +40,64 @@ int json_parse_strict(const char *text, size_t size, struct json_object **ret, P
         return 0;
 }
 
-int json_reader_init(JsonReader *r, const char *text, size_t size, PolicyError *error) {
+int json_reader_begin(JsonReader *r, const char *text, size_t size, PolicyError *error) {
+        int q;
+
         r->text = text;
         r->size = size;
         r->root = NULL;
         r->error = error;
-        r->path[0] = 0;
-        r->path_size = 0;
-        return json_parse_strict(text, size, &r->root, error);
+        r->n_frames = 0;
+        if (size > JSON_SIZE_MAX)
+                return policy_error_set(error, -E2BIG, "the document is longer than %u bytes",
+                                        JSON_SIZE_MAX);
+        q = json_scan_tape(&r->tape, text, size, JSON_DEPTH_MAX, error);
+        if (q < 0)
+                return q;
+        if (size + 1 > r->room) {
+                free(r->copy);
+                r->room = 0;
+                r->copy = malloc(size + 1);
+                if (!r->copy)
+                        return policy_error_set(error, -ENOMEM, "out of memory");
+                r->room = size + 1;
+        }
+        memcpy(r->copy, text, size);
+        r->root = &r->tape.values[0];
+        return 0;
 }
 
 void json_reader_done(JsonReader *r) {
-        json_object_put(r->root);
-        r->root = NULL;
+        json_tape_done(&r->tape);
+        free(r->copy);
+        *r = (JsonReader) {};
+}
+
+/* "patches[1].states[0].version" */
+static void format_path(const JsonReader *r, char *buf, size_t size) {
+        size_t used = 0;
+
+        buf[0] = 0;
+        for (size_t i = 0; i < r->n_frames; i++) {
+                const JsonFrame *f = &r->frames[i];
+                int n;
+
+                if (f->key)
+                        n = snprintf(buf + used, size - used, "%s%.*s", used > 0 ? "." : "",
+                                     f->key->size > 100 ? 100 : (int) f->key->size,
+                                     r->text + f->key->offset);
+                else
+                        n = snprintf(buf + used, size - used, "[%zu]", f->index);
+                if (n < 0 || (size_t) n >= size - used)
+                        return;
+                used += (size_t) n;
+        }
 }
 
 int json_reader_fail(JsonReader *r, int code, const char *format, ...) {
-        char message[sizeof(r->error->message)];
+        const JsonValue *at = r->n_frames > 0 ? r->frames[r->n_frames - 1].value : r->root;
+        char message[sizeof(r->error->message)], path[512];
+        size_t offset;
         va_list ap;
 
         if (!r->error)
@@ -65,82 +106,110 @@ int json_reader_fail(JsonReader *r, int code, const char *format, ...) {
         (void) vsnprintf(message, sizeof(message), format, ap);
         va_end(ap);
         (void) policy_error_set(r->error, code, "%s", message);
-        (void) snprintf(r->error->key, sizeof(r->error->key), "%.*s", (int) sizeof(r->error->key) - 1,
-                        r->path);
-        (void) json_locate(r->text, r->size, r->path, &r->error->line, &r->error->column);
+        format_path(r, path, sizeof(path));
+        (void) snprintf(r->error->key, sizeof(r->error->key), "%.*s", (int) sizeof(r->error->key) - 1, path);
+        offset = at->type == JSON_STRING ? at->offset - 1 : at->offset;
+        json_position(r->text, offset, &r->error->line, &r->error->column);
         return code;
 }
 
-static size_t push(JsonReader *r, const char *format, ...) _printf_(2, 3);
+/* Documents are not deeper than JSON_DEPTH_MAX, so there is always room. */
+_Static_assert(JSON_DEPTH_MAX < JSON_READER_DEPTH, "a frame for each level");
 
-/* A path that doesn't fit is cut; its line can't be found then, all else works. */
-static size_t push(JsonReader *r, const char *format, ...) {
-        size_t mark = r->path_size;
-        va_list ap;
-        int n;
+static size_t push(JsonReader *r, const JsonValue *key, size_t index, const JsonValue *value) {
+        size_t mark = r->n_frames;
 
-        va_start(ap, format);
-        n = vsnprintf(r->path + mark, sizeof(r->path) - mark, format, ap);
-        va_end(ap);
-        if (n > 0)
-                r->path_size += (size_t) n < sizeof(r->path) - mark ? (size_t) n
-                                                                    : sizeof(r->path) - mark - 1;
+        if (mark < JSON_READER_DEPTH)
+                r->frames[r->n_frames++] = (JsonFrame) { .key = key, .index = index, .value = value };
         return mark;
 }
 
-size_t json_reader_push_key(JsonReader *r, const char *key) {
-        return push(r, "%s%.100s", r->path_size > 0 ? "." : "", key);
+size_t json_reader_push_member(JsonReader *r, const JsonValue *value) {
+        return push(r, value - 1, 0, value);
 }
 
 void json_reader_pop(JsonReader *r, size_t mark) {
-        r->path_size = mark;
-        r->path[mark] = 0;
+        r->n_frames = mark;
 }
 
-static const char *type_text(struct json_object *value) {
-        switch (json_object_get_type(value)) {
-        case json_type_null:
+static const JsonValue *or_null(const JsonValue *value) {
+        return value->type == JSON_NULL ? NULL : value;
+}
+
+static const char *type_text(const JsonValue *value) {
+        if (!value)
                 return "null";
-        case json_type_boolean:
+        switch ((JsonType) value->type) {
+        case JSON_NULL:
+                return "null";
+        case JSON_FALSE:
+        case JSON_TRUE:
                 return "a boolean";
-        case json_type_double:
-        case json_type_int:
+        case JSON_NUMBER:
                 return "a number";
-        case json_type_object:
+        case JSON_OBJECT:
                 return "an object";
-        case json_type_array:
+        case JSON_ARRAY:
                 return "an array";
-        case json_type_string:
+        case JSON_STRING:
                 return "a string";
         }
         return "something else";
 }
 
-static int wrong_type(JsonReader *r, struct json_object *value, const char *wanted) {
+static int wrong_type(JsonReader *r, const JsonValue *value, const char *wanted) {
         (void) json_reader_fail(r, -EBADMSG, "%s is needed here, not %s", wanted, type_text(value));
         return -EBADMSG;
 }
 
-int json_read_object(JsonReader *r, struct json_object *value, const JsonField *fields, size_t n_fields,
+static bool key_is(const JsonReader *r, const JsonValue *key, const char *s) {
+        return strncmp(r->text + key->offset, s, key->size) == 0 && s[key->size] == 0;
+}
+
+const JsonValue *json_find(const JsonReader *r, const JsonValue *object, const char *key) {
+        const JsonValue *k;
+
+        if (!json_is(object, JSON_OBJECT))
+                return NULL;
+        k = object + 1;
+        for (uint32_t i = 0; i < object->size; i++) {
+                if (key_is(r, k, key))
+                        return or_null(k + 1);
+                k += 1 + k[1].skip;
+        }
+        return NULL;
+}
+
+int json_read_object(JsonReader *r, const JsonValue *value, const JsonField *fields, size_t n_fields,
                      void *target) {
+        const JsonValue *key;
         uint64_t seen = 0;
+        size_t guess = 0; /* members mostly come in the order of the table */
         int q;
 
-        if (!json_object_is_type(value, json_type_object))
+        if (!json_is(value, JSON_OBJECT))
                 return wrong_type(r, value, "an object");
-        json_object_object_foreach(value, key, member) {
-                size_t mark = json_reader_push_key(r, key), i;
+        key = value + 1;
+        for (uint32_t m = 0; m < value->size; m++) {
+                const JsonValue *member = key + 1;
+                size_t mark = push(r, key, 0, member), i;
 
-                for (i = 0; i < n_fields; i++)
-                        if (streq(fields[i].key, key))
+                for (i = guess; i < n_fields; i++)
+                        if (key_is(r, key, fields[i].key))
                                 break;
                 if (i >= n_fields)
+                        for (i = 0; i < guess; i++)
+                                if (key_is(r, key, fields[i].key))
+                                        break;
+                if (i >= n_fields || !key_is(r, key, fields[i].key))
                         return json_reader_fail(r, -EBADMSG, "unknown key");
+                guess = i + 1;
                 seen |= UINT64_C(1) << i;
-                q = fields[i].read(r, member, (char *) target + fields[i].offset);
+                q = fields[i].read(r, or_null(member), (char *) target + fields[i].offset);
                 if (q < 0)
                         return q;
                 json_reader_pop(r, mark);
+                key = member + member->skip;
         }
         for (size_t i = 0; i < n_fields; i++)
                 if (fields[i].required && !(seen & (UINT64_C(1) << i)))
@@ -148,56 +217,157 @@ int json_read_object(JsonReader *r, struct json_object *value, const JsonField *
         return 0;
 }
 
-int json_read_array(JsonReader *r, struct json_object *value, size_t max, json_field_fn read, void *target) {
-        size_t n;
+int json_read_array(JsonReader *r, const JsonValue *value, size_t max, json_field_fn read, void *target) {
+        const JsonValue *element;
         int q;
 
-        if (!json_object_is_type(value, json_type_array))
+        if (!json_is(value, JSON_ARRAY))
                 return wrong_type(r, value, "an array");
-        n = json_object_array_length(value);
-        if (n > max)
-                return json_reader_fail(r, -EBADMSG, "%zu elements, and at most %zu are allowed", n, max);
-        for (size_t i = 0; i < n; i++) {
-                size_t mark = push(r, "[%zu]", i);
+        if (value->size > max)
+                return json_reader_fail(r, -EBADMSG, "%" PRIu32 " elements, and at most %zu are allowed",
+                                        value->size, max);
+        element = value + 1;
+        for (uint32_t i = 0; i < value->size; i++) {
+                size_t mark = push(r, NULL, i, element);
 
-                q = read(r, json_object_array_get_idx(value, i), target);
+                q = read(r, or_null(element), target);
                 if (q < 0)
                         return q;
                 json_reader_pop(r, mark);
+                element += element->skip;
         }
         return 0;
 }
 
-int json_read_string_value(JsonReader *r, struct json_object *value, const char **ret) {
-        if (!json_object_is_type(value, json_type_string)) {
+static uint32_t put_utf8(char *p, uint32_t u) {
+        if (u < 0x80) {
+                p[0] = (char) u;
+                return 1;
+        }
+        if (u < 0x800) {
+                p[0] = (char) (0xc0 | (u >> 6));
+                p[1] = (char) (0x80 | (u & 0x3f));
+                return 2;
+        }
+        if (u < 0x10000) {
+                p[0] = (char) (0xe0 | (u >> 12));
+                p[1] = (char) (0x80 | ((u >> 6) & 0x3f));
+                p[2] = (char) (0x80 | (u & 0x3f));
+                return 3;
+        }
+        p[0] = (char) (0xf0 | (u >> 18));
+        p[1] = (char) (0x80 | ((u >> 12) & 0x3f));
+        p[2] = (char) (0x80 | ((u >> 6) & 0x3f));
+        p[3] = (char) (0x80 | (u & 0x3f));
+        return 4;
+}
+
+static uint32_t hex4(const char *p) {
+        uint32_t v = 0;
+
+        for (int i = 0; i < 4; i++)
+                v = v * 16 + (uint32_t) (p[i] <= '9' ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+        return v;
+}
+
+/* In the copy: what the escapes stand for is never longer than they are. The scanner has checked them. */
+static void unescape(char *s, uint32_t size) {
+        uint32_t in = 0, out = 0;
+
+        while (in < size) {
+                static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+                const char *simple;
+                uint32_t u;
+
+                if (s[in] != '\\') {
+                        s[out++] = s[in++];
+                        continue;
+                }
+                if (s[in + 1] != 'u') {
+                        simple = strchr(from, s[in + 1]);
+                        s[out++] = simple ? to[simple - from] : s[in + 1];
+                        in += 2;
+                        continue;
+                }
+                u = hex4(s + in + 2);
+                in += 6;
+                if (u >= 0xd800 && u < 0xdc00) {
+                        u = 0x10000 + ((u - 0xd800) << 10) + (hex4(s + in + 2) - 0xdc00);
+                        in += 6;
+                }
+                out += put_utf8(s + out, u);
+        }
+        s[out] = 0;
+}
+
+/* The text of a string, from the copy of the document. */
+static const char *text_of(JsonReader *r, const JsonValue *value) {
+        char *s = r->copy + value->offset;
+
+        if (value->escaped) {
+                JsonValue *v = &r->tape.values[value - r->tape.values];
+
+                unescape(s, value->size);
+                v->escaped = false; /* done; the NUL stands */
+                v->size = (uint32_t) strlen(s);
+        } else
+                s[value->size] = 0;
+        return s;
+}
+
+int json_read_members(JsonReader *r, const JsonValue *value, size_t max, json_member_fn read, void *target) {
+        const JsonValue *key;
+        int q;
+
+        if (!json_is(value, JSON_OBJECT))
+                return wrong_type(r, value, "an object");
+        if (value->size > max)
+                return json_reader_fail(r, -EBADMSG, "%" PRIu32 " members, and at most %zu are allowed",
+                                        value->size, max);
+        key = value + 1;
+        for (uint32_t i = 0; i < value->size; i++) {
+                const JsonValue *member = key + 1;
+                size_t mark = push(r, key, 0, member);
+
+                q = read(r, text_of(r, key), or_null(member), target);
+                if (q < 0)
+                        return q;
+                json_reader_pop(r, mark);
+                key = member + member->skip;
+        }
+        return 0;
+}
+
+int json_read_string_value(JsonReader *r, const JsonValue *value, const char **ret) {
+        if (!json_is(value, JSON_STRING)) {
                 (void) wrong_type(r, value, "a string");
                 return -EBADMSG; /* said here, so that the compiler sees that *ret is set otherwise */
         }
-        *ret = json_object_get_string(value);
+        *ret = text_of(r, value);
         return 0;
 }
 
-int json_read_u64_value(JsonReader *r, struct json_object *value, uint64_t max, uint64_t *ret) {
-        uint64_t v;
-
-        if (!json_object_is_type(value, json_type_int))
-                return wrong_type(r, value, "a whole number");
-        v = json_object_get_uint64(value);
-        /* json-c clamps a negative number to 0 here: ask for its sign */
-        if (json_object_get_int64(value) < 0 || v > max)
-                return json_reader_fail(r, -EBADMSG, "must be from 0 to %" PRIu64, max);
-        *ret = v;
+int json_read_u64_value(JsonReader *r, const JsonValue *value, uint64_t max, uint64_t *ret) {
+        if (!json_is(value, JSON_NUMBER)) {
+                (void) wrong_type(r, value, "a whole number");
+                return -EBADMSG; /* as above */
+        }
+        if ((value->negative && value->number > 0) || value->number > max) {
+                (void) json_reader_fail(r, -EBADMSG, "must be from 0 to %" PRIu64, max);
+                return -EBADMSG;
+        }
+        *ret = value->number;
         return 0;
 }
 
-int json_read_bool(JsonReader *r, struct json_object *value, void *target) {
-        if (!json_object_is_type(value, json_type_boolean))
+int json_read_bool(JsonReader *r, const JsonValue *value, void *target) {
+        if (!json_is(value, JSON_TRUE) && !json_is(value, JSON_FALSE))
                 return wrong_type(r, value, "true or false");
-        *(bool *) target = json_object_get_boolean(value);
+        *(bool *) target = value->type == JSON_TRUE;
         return 0;
 }
 
-int json_read_u32(JsonReader *r, struct json_object *value, void *target) {
+int json_read_u32(JsonReader *r, const JsonValue *value, void *target) {
         uint64_t v;
         int q;
 
@@ -208,11 +378,11 @@ int json_read_u32(JsonReader *r, struct json_object *value, void *target) {
         return 0;
 }
 
-int json_read_u64(JsonReader *r, struct json_object *value, void *target) {
+int json_read_u64(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_u64_value(r, value, UINT64_MAX, target);
 }
 
-int json_read_name(JsonReader *r, struct json_object *value, void *target) {
+int json_read_name(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         int q;
 
@@ -225,7 +395,7 @@ int json_read_name(JsonReader *r, struct json_object *value, void *target) {
         return patch_set(target, s);
 }
 
-int json_read_name_or_null(JsonReader *r, struct json_object *value, void *target) {
+int json_read_name_or_null(JsonReader *r, const JsonValue *value, void *target) {
         return value ? json_read_name(r, value, target) : 0;
 }
 
@@ -241,7 +411,7 @@ static int check_text(JsonReader *r, const char *s) {
         return 0;
 }
 
-int json_read_text(JsonReader *r, struct json_object *value, void *target) {
+int json_read_text(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         int q;
 
@@ -254,17 +424,17 @@ int json_read_text(JsonReader *r, struct json_object *value, void *target) {
         return patch_set(target, s);
 }
 
-int json_read_text_or_null(JsonReader *r, struct json_object *value, void *target) {
+int json_read_text_or_null(JsonReader *r, const JsonValue *value, void *target) {
         return value ? json_read_text(r, value, target) : 0;
 }
 
-int json_read_ignored_text(JsonReader *r, struct json_object *value, void *target) {
+int json_read_ignored_text(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
 
         return json_read_string_value(r, value, &s);
 }
 
-int json_read_hex_or_null(JsonReader *r, struct json_object *value, void *target) {
+int json_read_hex_or_null(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         size_t n;
         int q;
@@ -281,7 +451,7 @@ int json_read_hex_or_null(JsonReader *r, struct json_object *value, void *target
         return patch_set(target, s);
 }
 
-static int read_list_text(JsonReader *r, struct json_object *value, void *target) {
+static int read_list_text(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         int q;
 
@@ -294,7 +464,7 @@ static int read_list_text(JsonReader *r, struct json_object *value, void *target
         return strv_extend(target, s);
 }
 
-static int read_list_name(JsonReader *r, struct json_object *value, void *target) {
+static int read_list_name(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         int q;
 
@@ -307,11 +477,11 @@ static int read_list_name(JsonReader *r, struct json_object *value, void *target
         return strv_extend(target, s);
 }
 
-int json_read_text_list(JsonReader *r, struct json_object *value, void *target) {
+int json_read_text_list(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_list_text, target);
 }
 
-int json_read_name_list(JsonReader *r, struct json_object *value, void *target) {
+int json_read_name_list(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_array(r, value, PATCH_LIST_MAX, read_list_name, target);
 }
 

@@ -10,32 +10,31 @@
 #define DEPTH_LIMIT 64U
 #define PATH_MAX_BYTES 512U
 
-typedef struct Key {
+struct JsonKey {
         const char *text; /* in the document, without quotes */
         size_t size;
-        uint32_t hash;
-} Key;
+        uint32_t hash; /* only of the keys of a large object */
+};
 
 typedef struct Level {
         bool object;
         size_t n;         /* members or elements so far */
-        size_t first_key; /* of this object, in Scan.keys */
+        size_t first_key; /* of this object, in the keys */
+        size_t value;     /* index of the container on the tape */
 } Level;
 
 typedef struct Scan {
         const char *start, *p, *end;
         Level levels[DEPTH_LIMIT];
         unsigned depth, depth_max;
-        Key *keys;
-        size_t n_keys, room;
+        size_t n_keys;
+        JsonTape *tape;
+        bool record; /* values are wanted, not only the check */
         PolicyError *error;
-
-        const char *wanted; /* json_locate() */
-        const char *found;
 } Scan;
 
-static void line_and_column(const char *start, const char *p, unsigned *ret_line, unsigned *ret_column) {
-        const char *line_start = start;
+void json_position(const char *text, size_t offset, unsigned *ret_line, unsigned *ret_column) {
+        const char *start = text, *p = text + offset, *line_start = start;
         unsigned line = 1;
 
         for (const char *nl = start; (nl = memchr(nl, '\n', (size_t) (p - nl))); line++)
@@ -55,7 +54,7 @@ static void format_path(const Scan *s, char *buf, size_t size) {
 
                 if (l->object && l->n > 0) {
                         size_t next = i + 1 < s->depth ? s->levels[i + 1].first_key : s->n_keys;
-                        const Key *k = &s->keys[next - 1];
+                        const JsonKey *k = &s->tape->keys[next - 1];
 
                         n = snprintf(buf + used, size - used, "%s%.*s", used > 0 ? "." : "",
                                      k->size > 100 ? 100 : (int) k->size, k->text);
@@ -72,12 +71,34 @@ static int fail(Scan *s, const char *at, int r, const char *message) {
 
         (void) policy_error_set(s->error, r, "%s", message);
         if (s->error) {
-                line_and_column(s->start, at, &s->error->line, &s->error->column);
+                json_position(s->start, (size_t) (at - s->start), &s->error->line, &s->error->column);
                 format_path(s, path, sizeof(path));
                 (void) snprintf(s->error->key, sizeof(s->error->key), "%.*s",
                                 (int) sizeof(s->error->key) - 1, path);
         }
         return r;
+}
+
+/* A new value at the end of the tape; NULL where none is wanted. */
+static int add_value(Scan *s, JsonType type, const char *at, JsonValue **ret) {
+        JsonTape *t = s->tape;
+
+        if (!s->record) {
+                *ret = NULL;
+                return 0;
+        }
+        if (t->n >= t->room) {
+                size_t room = t->room > 0 ? 2 * t->room : 256;
+                JsonValue *bigger = realloc(t->values, room * sizeof(*bigger));
+
+                if (!bigger)
+                        return -ENOMEM;
+                t->values = bigger;
+                t->room = room;
+        }
+        *ret = &t->values[t->n++];
+        **ret = (JsonValue){.type = (uint8_t) type, .offset = (uint32_t) (at - s->start), .skip = 1};
+        return 0;
 }
 
 static void skip_blanks(Scan *s) {
@@ -159,25 +180,33 @@ static int scan_escape(Scan *s) {
         return 0;
 }
 
+/* Bytes that stand for themselves in a string: no quote, no backslash, no control character, ASCII. */
+static inline bool is_ordinary(unsigned char c) {
+        return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 /* At the opening quote; goes past the closing one. */
 static int scan_string(Scan *s, bool key) {
         const char *at = s->p++;
+        JsonValue *value;
+        bool escaped = false;
         size_t n;
         int r;
 
         for (;;) {
                 unsigned char c;
 
+                while (s->p < s->end && is_ordinary((unsigned char) *s->p))
+                        s->p++;
                 if (s->p >= s->end)
                         return fail(s, at, -EBADMSG, "the string has no end");
                 c = (unsigned char) *s->p;
-                if (c == '"') {
-                        s->p++;
-                        return 0;
-                }
+                if (c == '"')
+                        break;
                 if (c == '\\') {
                         if (key)
                                 return fail(s, s->p, -EBADMSG, "escape in a key");
+                        escaped = true;
                         r = scan_escape(s);
                         if (r < 0)
                                 return r;
@@ -191,13 +220,24 @@ static int scan_string(Scan *s, bool key) {
                         return fail(s, s->p, -EBADMSG, "not UTF-8");
                 s->p += n;
         }
+        r = add_value(s, JSON_STRING, at + 1, &value);
+        if (r < 0)
+                return r;
+        if (value) {
+                value->size = (uint32_t) (s->p - at) - 1;
+                value->escaped = escaped;
+        }
+        s->p++;
+        return 0;
 }
 
 static int scan_number(Scan *s) {
         const char *at = s->p;
         bool negative = *s->p == '-';
         const uint64_t max = negative ? (uint64_t) INT64_MAX + 1 : UINT64_MAX;
+        JsonValue *value;
         uint64_t v = 0;
+        int r;
 
         if (negative)
                 s->p++;
@@ -211,18 +251,30 @@ static int scan_number(Scan *s) {
                         return fail(s, at, -EBADMSG, "number out of range");
         if (s->p < s->end && (*s->p == '.' || *s->p == 'e' || *s->p == 'E'))
                 return fail(s, at, -EBADMSG, "only whole numbers, without fraction and exponent");
+        r = add_value(s, JSON_NUMBER, at, &value);
+        if (r < 0)
+                return r;
+        if (value) {
+                value->number = v;
+                value->negative = negative;
+        }
         return 0;
 }
 
 static int scan_literal(Scan *s) {
-        static const char *const literals[] = { "true", "false", "null" };
+        static const struct {
+                const char *text;
+                JsonType type;
+        } literals[] = { { "true", JSON_TRUE }, { "false", JSON_FALSE }, { "null", JSON_NULL } };
 
         for (unsigned i = 0; i < ELEMENTSOF(literals); i++) {
-                size_t n = strlen(literals[i]);
+                size_t n = strlen(literals[i].text);
+                const char *at = s->p;
+                JsonValue *value;
 
-                if ((size_t) (s->end - s->p) >= n && memcmp(s->p, literals[i], n) == 0) {
+                if ((size_t) (s->end - at) >= n && memcmp(at, literals[i].text, n) == 0) {
                         s->p += n;
-                        return 0;
+                        return add_value(s, literals[i].type, at, &value);
                 }
         }
         return fail(s, s->p, -EBADMSG, "not a JSON value");
@@ -231,7 +283,7 @@ static int scan_literal(Scan *s) {
 /* --- keys --- */
 
 static int compare_keys(const void *a, const void *b) {
-        const Key *k = a, *l = b;
+        const JsonKey *k = a, *l = b;
         int r;
 
         if (k->hash != l->hash)
@@ -244,11 +296,11 @@ static int compare_keys(const void *a, const void *b) {
         return k->text < l->text ? -1 : k->text > l->text;
 }
 
-static bool same_key(const Key *a, const Key *b) {
-        return a->hash == b->hash && a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
+static bool same_key(const JsonKey *a, const JsonKey *b) {
+        return a->size == b->size && memcmp(a->text, b->text, a->size) == 0;
 }
 
-static int duplicate(Scan *s, const Key *key) {
+static int duplicate(Scan *s, const JsonKey *key) {
         char message[128];
 
         (void) snprintf(message, sizeof(message), "the key \"%.*s\" is there twice",
@@ -261,39 +313,47 @@ static int duplicate(Scan *s, const Key *key) {
 
 static int push_key(Scan *s, const char *text, size_t size) {
         Level *l = &s->levels[s->depth - 1];
-        Key key = { .text = text, .size = size, .hash = 2166136261U };
+        JsonKey key = { .text = text, .size = size };
+        JsonTape *t = s->tape;
 
-        for (size_t i = 0; i < size; i++)
-                key.hash = (key.hash ^ (unsigned char) text[i]) * 16777619U;
-        if (s->n_keys >= s->room) {
-                size_t room = s->room > 0 ? 2 * s->room : 64;
-                Key *bigger = realloc(s->keys, room * sizeof(*bigger));
+        if (s->n_keys >= t->keys_room) {
+                size_t room = t->keys_room > 0 ? 2 * t->keys_room : 64;
+                JsonKey *bigger = realloc(t->keys, room * sizeof(*bigger));
 
                 if (!bigger)
                         return -ENOMEM;
-                s->keys = bigger;
-                s->room = room;
+                t->keys = bigger;
+                t->keys_room = room;
         }
-        s->keys[s->n_keys++] = key;
+        t->keys[s->n_keys++] = key;
         l->n++;
         if (l->n <= KEYS_LINEAR)
                 for (size_t i = l->first_key; i + 1 < s->n_keys; i++)
-                        if (same_key(&s->keys[i], &key))
+                        if (same_key(&t->keys[i], &key))
                                 return duplicate(s, &key);
         return 0;
+}
+
+static void hash_key(JsonKey *key) {
+        key->hash = 2166136261U;
+        for (size_t i = 0; i < key->size; i++)
+                key->hash = (key->hash ^ (unsigned char) key->text[i]) * 16777619U;
 }
 
 static int pop_keys(Scan *s) {
         const Level *l = &s->levels[s->depth - 1];
         size_t n = s->n_keys - l->first_key;
+        JsonTape *t = s->tape;
 
         if (n > KEYS_LINEAR) {
-                Key *keys = s->keys + l->first_key;
+                JsonKey *keys = t->keys + l->first_key;
 
+                for (size_t i = 0; i < n; i++)
+                        hash_key(&keys[i]);
                 qsort(keys, n, sizeof(*keys), compare_keys);
                 for (size_t i = 1; i < n; i++)
                         if (same_key(&keys[i - 1], &keys[i])) {
-                                Key twice = keys[i];
+                                JsonKey twice = keys[i];
 
                                 keys[n - 1] = twice; /* the last key is what the path of the error shows */
                                 return duplicate(s, &twice);
@@ -328,22 +388,36 @@ static int scan_key(Scan *s) {
 }
 
 static int open_container(Scan *s, bool object) {
+        JsonValue *value;
+        int r;
+
         if (s->depth >= s->depth_max)
                 return fail(s, s->p, -EBADMSG, "nested too deeply");
+        s->levels[s->depth] = (Level) { .object = object, .first_key = s->n_keys, .value = s->tape->n };
+        r = add_value(s, object ? JSON_OBJECT : JSON_ARRAY, s->p, &value);
+        if (r < 0)
+                return r;
+        s->depth++;
         s->p++;
-        s->levels[s->depth++] = (Level) { .object = object, .first_key = s->n_keys };
         return 0;
 }
 
 /* Past the bracket that closes the innermost container. */
 static int close_container(Scan *s) {
+        const Level *l = &s->levels[s->depth - 1];
         int r;
 
         s->p++;
-        if (s->levels[s->depth - 1].object) {
+        if (l->object) {
                 r = pop_keys(s);
                 if (r < 0)
                         return r;
+        }
+        if (s->record) {
+                JsonValue *value = &s->tape->values[l->value];
+
+                value->size = (uint32_t) l->n;
+                value->skip = (uint32_t) (s->tape->n - l->value);
         }
         s->depth--;
         return 0;
@@ -354,13 +428,6 @@ static int scan_value(Scan *s) {
         skip_blanks(s);
         if (s->p >= s->end)
                 return fail(s, s->p, -EBADMSG, "the document ends too early");
-        if (s->wanted && !s->found) {
-                char path[PATH_MAX_BYTES];
-
-                format_path(s, path, sizeof(path));
-                if (streq(path, s->wanted))
-                        s->found = s->p;
-        }
         switch (*s->p) {
         case '{':
                 return open_container(s, true);
@@ -409,9 +476,9 @@ static int scan_document(Scan *s) {
         int r;
 
         r = scan_value(s);
-        while (r >= 0 && s->depth > 0 && !s->found)
+        while (r >= 0 && s->depth > 0)
                 r = scan_between(s);
-        if (r < 0 || s->found)
+        if (r < 0)
                 return r;
         skip_blanks(s);
         if (s->p < s->end)
@@ -419,33 +486,43 @@ static int scan_document(Scan *s) {
         return 0;
 }
 
-int json_scan(const char *text, size_t size, unsigned depth_max, PolicyError *error) {
+static int scan(JsonTape *t, bool record, const char *text, size_t size, unsigned depth_max,
+                PolicyError *error) {
         Scan s = {
                 .start = text,
                 .p = text,
                 .end = text + size,
                 .depth_max = depth_max < DEPTH_LIMIT ? depth_max : DEPTH_LIMIT,
+                .tape = t,
+                .record = record,
                 .error = error,
         };
         int r;
 
+        if (size > JSON_SCAN_MAX)
+                return policy_error_set(error, -E2BIG, "the document is longer than %u bytes", JSON_SCAN_MAX);
+        t->n = 0;
         r = scan_document(&s);
-        free(s.keys);
         if (r == -ENOMEM)
                 return policy_error_set(error, r, "out of memory");
         return r;
 }
 
-int json_locate(const char *text, size_t size, const char *path, unsigned *ret_line, unsigned *ret_column) {
-        Scan s = { .start = text, .p = text, .end = text + size, .depth_max = DEPTH_LIMIT, .wanted = path };
+int json_scan(const char *text, size_t size, unsigned depth_max, PolicyError *error) {
+        JsonTape tape = {};
         int r;
 
-        r = scan_document(&s);
-        free(s.keys);
-        if (r < 0)
-                return r;
-        if (!s.found)
-                return -ENOENT;
-        line_and_column(text, s.found, ret_line, ret_column);
-        return 0;
+        r = scan(&tape, false, text, size, depth_max, error);
+        json_tape_done(&tape);
+        return r;
+}
+
+int json_scan_tape(JsonTape *t, const char *text, size_t size, unsigned depth_max, PolicyError *error) {
+        return scan(t, true, text, size, depth_max, error);
+}
+
+void json_tape_done(JsonTape *t) {
+        free(t->values);
+        free(t->keys);
+        *t = (JsonTape) {};
 }
