@@ -130,7 +130,7 @@ int plan_offline(Ctl *c, const PlanWords *words, json_object **ret) {
 }
 
 static int batch_case(Ctl *c, Batch *b, const char *line, size_t size, bool *ret_error) {
-        _cleanup_free_ char *result = NULL;
+        const char *result;
         BatchOutcome outcome;
 
         if (batch_line(b, line, size, &result, &outcome) < 0)

@@ -6,7 +6,8 @@
 
 struct Batch {
         Plan *plan;
-        JsonReader reader; /* keeps its memory from line to line */
+        JsonReader reader; /* keeps its memory from line to line, and so does */
+        JsonWriter writer;
 };
 
 /* One case, as it is read. */
@@ -44,6 +45,7 @@ Batch *batch_free(Batch *b) {
                 return NULL;
         plan_free(b->plan);
         json_reader_done(&b->reader);
+        json_writer_done(&b->writer);
         free(b);
         return NULL;
 }
@@ -191,57 +193,48 @@ static int case_plan(Case *c, Plan *plan, PolicyError *error) {
         return plan_rebuild(plan, &input, error);
 }
 
-/* Of an empty plan (a failed build leaves one) that refuses, with the error beside it. */
-static struct json_object *error_to_json(Plan *empty, const PolicyError *error) {
-        struct json_object *obj, *e = NULL;
-        int r;
-
-        empty->verdict = VERDICT_REFUSE;
-        empty->reversible = true;
-        obj = plan_to_json(empty);
-        if (!obj)
-                return NULL;
-        e = json_object_new_object();
-        r = json_add(obj, "error", e);
-        if (r >= 0)
-                r = json_add_string(e, "message", error->message);
-        if (r >= 0 && error->key[0])
-                r = json_add_string(e, "key", error->key);
-        if (r >= 0 && error->column > 0)
-                r = json_add(e, "column", json_object_new_uint64(error->column));
-        return json_finish(obj, r);
+/* Beside an empty plan that refuses. */
+static void write_error(JsonWriter *w, const PolicyError *error) {
+        json_write_key(w, "error");
+        json_write_open(w, '{');
+        json_write_member(w, "message", error->message);
+        if (error->key[0])
+                json_write_member(w, "key", error->key);
+        if (error->column > 0)
+                json_write_member_u64(w, "column", error->column);
+        json_write_close(w, '}');
 }
 
-int batch_line(Batch *b, const char *line, size_t size, char **ret_result, BatchOutcome *ret_outcome) {
-        struct json_object *result;
+int batch_line(Batch *b, const char *line, size_t size, const char **ret_result, BatchOutcome *ret_outcome) {
+        JsonWriter *w = &b->writer;
         PolicyError error = {};
-        BatchOutcome outcome;
+        const char *text;
         Case c = {};
         int r;
 
         r = case_read(&c, &b->reader, line, size, &error);
         if (r >= 0)
                 r = case_plan(&c, b->plan, &error);
-        if (r == -ENOMEM) {
-                case_done(&c);
-                return r;
-        }
-        if (r < 0) {
-                outcome = BATCH_ERROR;
+        if (r < 0 && r != -ENOMEM) {
                 plan_reset(b->plan);
                 b->plan->request = c.kind;
-                result = error_to_json(b->plan, &error);
-        } else {
-                outcome = b->plan->verdict == VERDICT_REFUSE ? BATCH_REFUSED : BATCH_ALLOWED;
-                result = plan_to_json(b->plan);
+                b->plan->verdict = VERDICT_REFUSE;
+                b->plan->reversible = true;
         }
         case_done(&c);
-        if (!result)
-                return -ENOMEM;
-        r = json_to_line(result, ret_result);
-        json_object_put(result);
-        if (r < 0)
+        if (r == -ENOMEM)
                 return r;
-        *ret_outcome = outcome;
+
+        json_writer_reset(w);
+        json_write_open(w, '{');
+        json_write_plan(w, b->plan);
+        if (r < 0)
+                write_error(w, &error);
+        json_write_close(w, '}');
+        text = json_writer_text(w);
+        if (!text)
+                return -ENOMEM;
+        *ret_outcome = r < 0 ? BATCH_ERROR : b->plan->verdict == VERDICT_REFUSE ? BATCH_REFUSED : BATCH_ALLOWED;
+        *ret_result = text;
         return 0;
 }

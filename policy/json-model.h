@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/json-reader.h"
+#include "policy/json-writer.h"
 #include "policy/json.h"
 #include "policy/relation.h"
 
@@ -11,6 +12,8 @@ int json_read_patch(JsonReader *r, const JsonValue *value, PatchKind kind, bool 
                     Patch **ret);
 int json_read_inventory(JsonReader *r, const JsonValue *value, Inventory **ret);
 int json_read_policy(JsonReader *r, const JsonValue *value, Policy **ret);
+
+void json_write_plan(JsonWriter *w, const Plan *plan);
 
 /* Each takes the reference on value, also when it fails; -ENOMEM, also if value is NULL. */
 int json_add(struct json_object *obj, const char *key, struct json_object *value);

@@ -15,158 +15,115 @@ static const char *const changes[_PLAN_CHANGE_MAX] = {
         [PLAN_CHANGED_HANDS] = "changed-hands",
 };
 
-static struct json_object *violation_to_json(const Violation *v) {
-        struct json_object *obj = json_object_new_object();
-        const struct {
-                const char *key, *value;
-        } strings[] = {
-                { "patch", v->patch }, { "function", v->function }, { "have", v->have },
-                { "want", v->want },   { "message", v->message },   { "remedy", v->remedy },
-        };
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add_string(obj, "rule", rule_to_string(v->rule));
-        if (r >= 0)
-                r = json_add_string(obj, "mode", rule_mode_to_string(v->mode));
-        if (r >= 0 && v->has_state)
-                r = json_add(obj, "state", json_object_new_uint64(v->state));
-        if (r >= 0)
-                r = json_add_string(obj, "state_name", v->state_name);
-        for (unsigned i = 0; r >= 0 && i < ELEMENTSOF(strings); i++)
-                r = json_add_string(obj, strings[i].key, strings[i].value);
-        return json_finish(obj, r);
+static void write_violation(JsonWriter *w, const Violation *v) {
+        json_write_open(w, '{');
+        json_write_member(w, "rule", rule_to_string(v->rule));
+        json_write_member(w, "mode", rule_mode_to_string(v->mode));
+        if (v->has_state)
+                json_write_member_u64(w, "state", v->state);
+        json_write_member(w, "state_name", v->state_name);
+        json_write_member(w, "patch", v->patch);
+        json_write_member(w, "function", v->function);
+        json_write_member(w, "have", v->have);
+        json_write_member(w, "want", v->want);
+        json_write_member(w, "message", v->message);
+        json_write_member(w, "remedy", v->remedy);
+        json_write_close(w, '}');
 }
 
-static int add_version(struct json_object *obj, const char *key, bool there, uint32_t version) {
+static void write_version(JsonWriter *w, const char *key, bool there, uint32_t version) {
+        json_write_key(w, key);
         if (there)
-                return json_add(obj, key, json_object_new_uint64(version));
-        return json_object_object_add(obj, key, NULL) < 0 ? -ENOMEM : 0;
+                json_write_u64(w, version);
+        else
+                json_write_null(w);
 }
 
-static struct json_object *state_to_json(const PlanState *s) {
-        struct json_object *obj = json_object_new_object();
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add(obj, "id", json_object_new_uint64(s->id));
-        if (r >= 0)
-                r = json_add_string(obj, "name", s->name);
-        if (r >= 0)
-                r = json_add_string(obj, "fate", klp_diff_fate_name(s->fate));
-        if (r >= 0)
-                r = add_version(obj, "from", s->has_from, s->from);
-        if (r >= 0)
-                r = add_version(obj, "to", s->has_to, s->to);
-        if (r >= 0)
-                r = json_add_string(obj, "from_patch", s->from_patch);
-        if (r >= 0)
-                r = json_add_string(obj, "to_patch", s->to_patch);
-        return json_finish(obj, r);
+static void write_state(JsonWriter *w, const PlanState *s) {
+        json_write_open(w, '{');
+        json_write_member_u64(w, "id", s->id);
+        json_write_member(w, "name", s->name);
+        json_write_member(w, "fate", klp_diff_fate_name(s->fate));
+        write_version(w, "from", s->has_from, s->from);
+        write_version(w, "to", s->has_to, s->to);
+        json_write_member(w, "from_patch", s->from_patch);
+        json_write_member(w, "to_patch", s->to_patch);
+        json_write_close(w, '}');
 }
 
-static struct json_object *callback_to_json(const PlanCallback *c) {
-        struct json_object *obj = json_object_new_object();
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add_string(obj, "patch", c->patch);
-        if (r >= 0)
-                r = json_add(obj, "state", json_object_new_uint64(c->state));
-        if (r >= 0)
-                r = json_add_string(obj, "callback", klp_diff_callback_name(c->callback));
-        if (r >= 0)
-                r = json_add_string(obj, "when", plan_callback_when(c->callback));
-        return json_finish(obj, r);
+static void write_callback(JsonWriter *w, const PlanCallback *c) {
+        json_write_open(w, '{');
+        json_write_member(w, "patch", c->patch);
+        json_write_member_u64(w, "state", c->state);
+        json_write_member(w, "callback", klp_diff_callback_name(c->callback));
+        json_write_member(w, "when", plan_callback_when(c->callback));
+        json_write_close(w, '}');
 }
 
-static struct json_object *function_to_json(const PlanFunction *f) {
-        struct json_object *obj = json_object_new_object();
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add_string(obj, "object", f->object);
-        if (r >= 0)
-                r = json_add_string(obj, "function", f->function);
-        if (r >= 0)
-                r = json_add(obj, "sympos", json_object_new_uint64(f->sympos));
-        if (r >= 0)
-                r = json_add_string(obj, "change", changes[f->change]);
-        if (r >= 0)
-                r = json_add_string(obj, "from_patch", f->from_patch);
-        if (r >= 0)
-                r = json_add_string(obj, "to_patch", f->to_patch);
-        return json_finish(obj, r);
+static void write_function(JsonWriter *w, const PlanFunction *f) {
+        json_write_open(w, '{');
+        json_write_member(w, "object", f->object);
+        json_write_member(w, "function", f->function);
+        json_write_member_u64(w, "sympos", f->sympos);
+        json_write_member(w, "change", changes[f->change]);
+        json_write_member(w, "from_patch", f->from_patch);
+        json_write_member(w, "to_patch", f->to_patch);
+        json_write_close(w, '}');
 }
 
-static struct json_object *fix_to_json(const PlanFix *f) {
-        struct json_object *obj = json_object_new_object();
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add_string(obj, "fix", f->fix);
-        if (r >= 0)
-                r = json_add_string(obj, "change", changes[f->change]);
-        return json_finish(obj, r);
+static void write_fix(JsonWriter *w, const PlanFix *f) {
+        json_write_open(w, '{');
+        json_write_member(w, "fix", f->fix);
+        json_write_member(w, "change", changes[f->change]);
+        json_write_close(w, '}');
 }
 
-static struct json_object *step_to_json(const PlanStep *s) {
-        struct json_object *obj = json_object_new_object();
-        int r;
-
-        if (!obj)
-                return NULL;
-        r = json_add_string(obj, "step", plan_step_to_string(s->kind));
-        if (r >= 0)
-                r = json_add_string(obj, "patch", s->patch);
-        return json_finish(obj, r);
+static void write_step(JsonWriter *w, const PlanStep *s) {
+        json_write_open(w, '{');
+        json_write_member(w, "step", plan_step_to_string(s->kind));
+        json_write_member(w, "patch", s->patch);
+        json_write_close(w, '}');
 }
 
-/* Adds an array of n elements, each made by to_json from its element; a macro, since the types differ. */
-#define ADD_ARRAY(obj, key, array, n, to_json)                          \
-        ({                                                              \
-                struct json_object *_a = json_object_new_array();       \
-                int _r = json_add(obj, key, _a);                        \
-                for (size_t _i = 0; _r >= 0 && _i < (n); _i++)          \
-                        _r = json_append(_a, to_json(&(array)[_i]));    \
-                _r;                                                     \
+/* An array of n elements; a macro, since the types differ. */
+#define WRITE_ARRAY(w, key, array, n, write_element)            \
+        ({                                                      \
+                json_write_key(w, key);                         \
+                json_write_open(w, '[');                        \
+                for (size_t _i = 0; _i < (n); _i++)             \
+                        write_element(w, &(array)[_i]);         \
+                json_write_close(w, ']');                       \
         })
 
-struct json_object *plan_to_json(const Plan *p) {
-        struct json_object *obj = json_object_new_object();
-        int r;
+/* All members of the object, without its brackets. */
+void json_write_plan(JsonWriter *w, const Plan *p) {
+        json_write_member(w, "verdict", verdict_to_string(p->verdict));
+        json_write_member(w, "request", request_kind_to_string(p->request));
+        json_write_member(w, "patch", p->candidate ? p->candidate->name : NULL);
+        json_write_member(w, "intermediate", p->intermediate ? p->intermediate->name : NULL);
+        json_write_member_u64(w, "generation", p->generation);
+        WRITE_ARRAY(w, "violations", p->violations, p->n_violations, write_violation);
+        WRITE_ARRAY(w, "states", p->states, p->n_states, write_state);
+        WRITE_ARRAY(w, "callbacks", p->callbacks, p->n_callbacks, write_callback);
+        WRITE_ARRAY(w, "functions", p->functions, p->n_functions, write_function);
+        WRITE_ARRAY(w, "fixes", p->fixes, p->n_fixes, write_fix);
+        WRITE_ARRAY(w, "steps", p->steps, p->n_steps, write_step);
+        json_write_key(w, "reversible");
+        json_write_bool(w, p->reversible);
+}
 
-        if (!obj)
+struct json_object *plan_to_json(const Plan *p) {
+        _cleanup_json_writer_ JsonWriter w = {};
+        struct json_object *obj;
+        const char *text;
+
+        json_write_open(&w, '{');
+        json_write_plan(&w, p);
+        json_write_close(&w, '}');
+        text = json_writer_text(&w);
+        if (!text || json_parse_strict(text, w.size, &obj, NULL) < 0)
                 return NULL;
-        r = json_add_string(obj, "verdict", verdict_to_string(p->verdict));
-        if (r >= 0)
-                r = json_add_string(obj, "request", request_kind_to_string(p->request));
-        if (r >= 0 && p->candidate)
-                r = json_add_string(obj, "patch", p->candidate->name);
-        if (r >= 0 && p->intermediate)
-                r = json_add_string(obj, "intermediate", p->intermediate->name);
-        if (r >= 0)
-                r = json_add(obj, "generation", json_object_new_uint64(p->generation));
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "violations", p->violations, p->n_violations, violation_to_json);
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "states", p->states, p->n_states, state_to_json);
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "callbacks", p->callbacks, p->n_callbacks, callback_to_json);
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "functions", p->functions, p->n_functions, function_to_json);
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "fixes", p->fixes, p->n_fixes, fix_to_json);
-        if (r >= 0)
-                r = ADD_ARRAY(obj, "steps", p->steps, p->n_steps, step_to_json);
-        if (r >= 0)
-                r = json_add(obj, "reversible", json_object_new_boolean(p->reversible));
-        return json_finish(obj, r);
+        return obj;
 }
 
 /* --- reading --- */

@@ -106,9 +106,7 @@ static void skip_blanks(Scan *s) {
                 s->p++;
 }
 
-/* Length of the well-formed UTF-8 sequence at p (no overlong forms, no surrogates, at most U+10FFFF), or 0.
- */
-static size_t utf8_length(const unsigned char *p, size_t left) {
+size_t json_utf8_length(const unsigned char *p, size_t left) {
         if (p[0] < 0x80)
                 return 1;
         if (p[0] >= 0xc2 && p[0] <= 0xdf)
@@ -215,7 +213,7 @@ static int scan_string(Scan *s, bool key) {
                 if (c < 0x20)
                         return fail(s, s->p, -EBADMSG,
                                     c == 0 ? "NUL in a string" : "control character in a string");
-                n = utf8_length((const unsigned char *) s->p, (size_t) (s->end - s->p));
+                n = json_utf8_length((const unsigned char *) s->p, (size_t) (s->end - s->p));
                 if (n == 0)
                         return fail(s, s->p, -EBADMSG, "not UTF-8");
                 s->p += n;

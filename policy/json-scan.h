@@ -54,5 +54,8 @@ int json_scan(const char *text, size_t size, unsigned depth_max, PolicyError *er
 /* The same, and writes the tape; values[0] is the document. */
 int json_scan_tape(JsonTape *t, const char *text, size_t size, unsigned depth_max, PolicyError *error);
 
+/* Length of the well-formed UTF-8 sequence at p (no overlong forms, no surrogates, at most U+10FFFF), or 0. */
+size_t json_utf8_length(const unsigned char *p, size_t left);
+
 /* Line and column, from 1, of an offset. */
 void json_position(const char *text, size_t offset, unsigned *ret_line, unsigned *ret_column);

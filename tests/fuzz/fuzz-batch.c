@@ -7,7 +7,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         static Batch *batch; /* kept: the same arena for all */
-        _cleanup_free_ char *result = NULL;
+        struct json_object *obj;
+        const char *result;
         _cleanup_plan_free_ Plan *plan = NULL;
         BatchOutcome outcome;
 
@@ -15,6 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                 must(batch_new(&batch) == 0);
         must(batch_line(batch, (const char *) data, size, &result, &outcome) == 0);
         must(!strchr(result, '\n'));
+        must(json_parse_strict(result, strlen(result), &obj, NULL) == 0); /* an error's message, too */
+        json_object_put(obj);
         if (outcome == BATCH_ERROR) {
                 must(strstr(result, "\"verdict\":\"refuse\"") && strstr(result, "\"error\":{\"message\":"));
                 return 0;

@@ -166,7 +166,8 @@ static void run_case(void **state) {
         CaseData *data = *state;
         struct json_object *request, *result, *v;
         _cleanup_batch_free_ Batch *batch = NULL;
-        _cleanup_free_ char *line = NULL, *answer = NULL;
+        _cleanup_free_ char *line = NULL;
+        const char *answer = NULL;
         BatchOutcome outcome;
         PolicyError error;
         char buf[8192];
