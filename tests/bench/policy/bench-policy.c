@@ -2,8 +2,9 @@
 /*
  * How fast the policy engine is: plans per second for stacks with 1, 10, 100 and 1000 states (a cumulative
  * patch over a cumulative one: half of the states kept, a quarter exchanged or taken over, the rest removed
- * or introduced; one function for each state, at most 100), how the cost grows, lines of `klpctl plan
- * --batch` per second, and the speed of the strict reader. One thread, CPU time, the best of some rounds.
+ * or introduced; one function for each state, at most 100; three fixes; all rules of the default policy), how
+ * the cost grows, lines of `klpctl plan --batch` per second, and the speed of the strict reader. One thread,
+ * CPU time, the best of some rounds.
  *
  * One JSON object per line: {"bench", "metric", "value", "unit"}.
  */
@@ -41,6 +42,15 @@ static Patch *make_patch(const char *name, uint32_t level, unsigned n_states, un
         must(patch_new(name, &p));
         p->level = level;
         p->cumulative = true;
+        must(patch_set(&p->kernel, "6.1.0-47-amd64"));
+        must(patch_set(&p->build_id, level == 1 ? "aa01" : "bb02"));
+        must(patch_set(&p->summary, "Security fixes of October"));
+        for (unsigned i = 0; i < 3; i++) {
+                char fix[32];
+
+                snprintf(fix, sizeof(fix), "CVE-2026-%05u", level + i);
+                must(patch_add_string(&p->fixes, fix));
+        }
         for (unsigned i = 0; i < n_states; i++) {
                 unsigned id = first + i;
 
@@ -68,7 +78,7 @@ static double time_plan(unsigned n_states) {
 
         old = make_patch("old", 1, n_states, 1);
         new = make_patch("new", 2, n_states, 1 + n_states / 4);
-        must(inventory_new("k", &inventory));
+        must(inventory_new("6.1.0-47-amd64", &inventory));
         must(inventory_push(inventory, old));
         must(plan_new(&plan));
         request.candidate = new;
@@ -123,7 +133,7 @@ static void bench_batch(void) {
         must(json_to_line(obj, &c));
         json_object_put(obj);
         size = asprintf(&line,
-                        "{\"inventory\":{\"kernel\":\"k\",\"patches\":[%s]},\"request\":\"apply\","
+                        "{\"inventory\":{\"kernel\":\"6.1.0-47-amd64\",\"patches\":[%s]},\"request\":\"apply\","
                         "\"candidate\":%s}",
                         o, c);
         if (size < 0)
@@ -155,7 +165,7 @@ static void bench_parse(void) {
         double best_strict = 1e9, best_model = 1e9;
         size_t size;
 
-        must(inventory_new("k", &inventory));
+        must(inventory_new("6.1.0-47-amd64", &inventory));
         for (unsigned i = 0; i < 800; i++) {
                 _cleanup_patch_unref_ Patch *p = NULL;
                 char name[16];
