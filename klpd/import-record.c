@@ -19,7 +19,7 @@ void import_record_done(ImportRecord *r) {
         *r = (ImportRecord) {};
 }
 
-static int read_version(JsonReader *r, struct json_object *value, void *target) {
+static int read_version(JsonReader *r, const JsonValue *value, void *target) {
         int q;
 
         q = json_read_u32(r, value, target);
@@ -29,7 +29,7 @@ static int read_version(JsonReader *r, struct json_object *value, void *target) 
         return q;
 }
 
-static int read_digest(JsonReader *r, struct json_object *value, void *target) {
+static int read_digest(JsonReader *r, const JsonValue *value, void *target) {
         int q;
 
         q = json_read_hex_or_null(r, value, target);
@@ -46,14 +46,13 @@ int import_record_parse(const char *text, size_t size, ImportRecord *ret, Policy
                 { "uid", json_read_u32, offsetof(Document, record.uid), true },
         };
         Document document = {};
-        JsonReader reader;
+        _cleanup_json_reader_ JsonReader reader = {};
         int r;
 
-        r = json_reader_init(&reader, text, size, error);
+        r = json_reader_begin(&reader, text, size, error);
         if (r < 0)
                 return r;
         r = json_read_object(&reader, reader.root, fields, ELEMENTSOF(fields), &document);
-        json_reader_done(&reader);
         if (r < 0) {
                 import_record_done(&document.record);
                 return r;
