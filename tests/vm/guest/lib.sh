@@ -139,7 +139,7 @@ expect_same() {
 }
 
 wait_for() {
-        wait_end=$(($(cut -d. -f1 /proc/uptime) + $1)) wait_text=$2
+        wait_end=$(($(cut -d. -f1 /proc/uptime) + $1 * ${KLPD_SLOW:-1})) wait_text=$2
         shift 2
         while ! "$@" >"$TMPDIR/out" 2>&1; do
                 if [ "$(cut -d. -f1 /proc/uptime)" -ge $wait_end ]; then
