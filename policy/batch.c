@@ -69,7 +69,7 @@ static int read_inventory(JsonReader *r, const JsonValue *value, void *target) {
 }
 
 static int read_policy(JsonReader *r, const JsonValue *value, void *target) {
-        return json_read_policy(r, value, target);
+        return value ? json_read_policy(r, value, target) : 0;
 }
 
 static int read_kind(JsonReader *r, const JsonValue *value, void *target) {
@@ -120,7 +120,16 @@ static int read_repository_patch(JsonReader *r, const JsonValue *value, void *ta
 }
 
 static int read_repository(JsonReader *r, const JsonValue *value, void *target) {
-        return json_read_array(r, value, 65536, read_repository_patch, target);
+        return value ? json_read_array(r, value, 65536, read_repository_patch, target) : 0;
+}
+
+static int read_names(JsonReader *r, const JsonValue *value, void *target) {
+        return value ? json_read_name_list(r, value, target) : 0;
+}
+
+/* null is the same as not being there for all that may be left out: programs fill such lines from records. */
+static int read_flag(JsonReader *r, const JsonValue *value, void *target) {
+        return value ? json_read_bool(r, value, target) : 0;
 }
 
 static const JsonField case_fields[] = {
@@ -133,10 +142,10 @@ static const JsonField case_fields[] = {
         { "repository", read_repository, 0, false },
         { "profile", json_read_text_or_null, offsetof(Case, profile), false },
         { "policy", read_policy, offsetof(Case, policy), false },
-        { "replace_foreign", json_read_bool, offsetof(Case, replace_foreign), false },
-        { "accept_irreversible", json_read_bool, offsetof(Case, accept_irreversible), false },
-        { "allow_vendor", json_read_name_list, offsetof(Case, allow_vendor), false },
-        { "intermediates", json_read_name_list, offsetof(Case, intermediates), false },
+        { "replace_foreign", read_flag, offsetof(Case, replace_foreign), false },
+        { "accept_irreversible", read_flag, offsetof(Case, accept_irreversible), false },
+        { "allow_vendor", read_names, offsetof(Case, allow_vendor), false },
+        { "intermediates", read_names, offsetof(Case, intermediates), false },
 };
 
 static int case_read(Case *c, JsonReader *r, const char *line, size_t size, PolicyError *error) {

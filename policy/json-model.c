@@ -140,8 +140,8 @@ static int read_relations(JsonReader *r, const JsonValue *value, void *target) {
 static const JsonField patch_fields[] = {
         { "name", json_read_name, offsetof(Patch, name), true },
         { "kernel", json_read_text_or_null, offsetof(Patch, kernel), false },
-        { "vendor", json_read_name, offsetof(Patch, vendor), false },
-        { "stream", json_read_name, offsetof(Patch, stream), false },
+        { "vendor", json_read_name_or_null, offsetof(Patch, vendor), false },
+        { "stream", json_read_name_or_null, offsetof(Patch, stream), false },
         { "level", json_read_u32, offsetof(Patch, level), false },
         { "cumulative", json_read_bool, offsetof(Patch, cumulative), false },
         { "kind", read_kind, offsetof(Patch, kind), false },
