@@ -8,7 +8,7 @@
  *    "functions": ["+f", "-f", "~f"]?, "fixes": ["+CVE", "-CVE"]?, "steps": ["STEP PATCH", …]?,
  *    "reversible"?, "error": part of the message, instead of all these}
  *
- * and each case becomes a test of that name. What isn't named isn't compared, but rules always are. A patch
+ * and each case becomes a test of that name. Every case is tried once more with its rules set to "warn" and to "off". What isn't named isn't compared, but rules always are. A patch
  * named "$NAME" in a case stands for the entry of the file's first element {"patches": {NAME: PATCH}}, so
  * that tables stay readable.
  */
@@ -158,6 +158,71 @@ static void format_step(struct json_object *item, char *buf) {
         sprintf(buf, "%s %s", get(item, "step"), get(item, "patch"));
 }
 
+/* The case with another mode for all rules that fired in it; NULL: one of them is the kernel's own, or no rule. */
+static struct json_object *with_mode(struct json_object *request, struct json_object *violations, const char *mode) {
+        struct json_object *copy = NULL, *policy, *rules, *v;
+
+        assert_int_equal(json_object_deep_copy(request, &copy, NULL), 0);
+        if (json_object_object_get_ex(copy, "profile", &v)) {
+                policy = json_object_new_object();
+                json_object_object_add(policy, "profile", json_object_get(v));
+                json_object_object_del(copy, "profile");
+                json_object_object_add(copy, "policy", policy);
+        } else if (!json_object_object_get_ex(copy, "policy", &policy)) {
+                policy = json_object_new_object();
+                json_object_object_add(copy, "policy", policy);
+        }
+        if (!json_object_object_get_ex(policy, "rules", &rules)) {
+                rules = json_object_new_object();
+                json_object_object_add(policy, "rules", rules);
+        }
+        for (size_t i = 0; i < json_object_array_length(violations); i++) {
+                const char *rule = get(json_object_array_get_idx(violations, i), "rule");
+                bool kernels = streq(rule, "state-version") || streq(rule, "downgrade-version") ||
+                               streq(rule, "cumulative-states");
+
+                if (streq(rule, "no-path") ||
+                    (kernels && json_object_object_get_ex(copy, "candidate", &v) && streq(get(v, "kind"), "plain"))) {
+                        json_object_put(copy);
+                        return NULL;
+                }
+                json_object_object_add(rules, rule, json_object_new_string(mode));
+        }
+        return copy;
+}
+
+/* What refuses with "enforce" is said and allowed with "warn", and neither with "off". */
+static void check_modes(Batch *batch, struct json_object *request, struct json_object *result) {
+        static const char *const modes[] = { "warn", "off" };
+        struct json_object *violations, *again, *v;
+
+        assert_true(json_object_object_get_ex(result, "violations", &violations));
+        for (unsigned m = 0; m < ELEMENTSOF(modes); m++) {
+                struct json_object *other = with_mode(request, violations, modes[m]);
+                size_t n = streq(modes[m], "off") ? 0 : json_object_array_length(violations);
+                _cleanup_free_ char *line = NULL;
+                BatchOutcome outcome;
+                const char *answer;
+
+                if (!other)
+                        return;
+                assert_int_equal(json_to_line(other, &line), 0);
+                json_object_put(other);
+                assert_int_equal(batch_line(batch, line, strlen(line), &answer, &outcome), 0);
+                assert_int_equal(json_parse_strict(answer, strlen(answer), &again, NULL), 0);
+                if (json_object_array_length(violations) > 0)
+                        assert_int_equal(outcome, BATCH_ALLOWED);
+                assert_true(json_object_object_get_ex(again, "violations", &v));
+                assert_int_equal(json_object_array_length(v), n);
+                for (size_t i = 0; i < n; i++) {
+                        assert_string_equal(get(json_object_array_get_idx(v, i), "mode"), "warn");
+                        assert_string_equal(get(json_object_array_get_idx(v, i), "message"),
+                                            get(json_object_array_get_idx(violations, i), "message"));
+                }
+                json_object_put(again);
+        }
+}
+
 typedef struct CaseData {
         struct json_object *test, *patches;
 } CaseData;
@@ -175,7 +240,6 @@ static void run_case(void **state) {
         assert_true(json_object_object_get_ex(data->test, "case", &v));
         request = expand(v, data->patches);
         assert_int_equal(json_to_line(request, &line), 0);
-        json_object_put(request);
         assert_int_equal(batch_new(&batch), 0);
         assert_int_equal(batch_line(batch, line, strlen(line), &answer, &outcome), 0);
         assert_int_equal(json_parse_strict(answer, strlen(answer), &result, &error), 0);
@@ -190,6 +254,7 @@ static void run_case(void **state) {
                 assert_string_equal(get(result, "verdict"), "refuse");
                 assert_string_equal(get(result, "steps"), "[ ]");
                 json_object_put(result);
+                json_object_put(request);
                 return;
         }
         if (json_object_object_get_ex(result, "error", &v))
@@ -213,7 +278,9 @@ static void run_case(void **state) {
                 assert_string_equal(buf, ""); /* a refusal has no step */
         if (json_object_object_get_ex(data->test, "reversible", &v))
                 assert_string_equal(get(result, "reversible"), json_object_get_string(v));
+        check_modes(batch, request, result);
         json_object_put(result);
+        json_object_put(request);
 }
 
 int main(int argc, char *argv[]) {

@@ -8,7 +8,7 @@ every state, the callbacks in order, functions, fixes, the way back.
 
 Nothing here knows how policy/ is written. Where the two differ, the text decides who is right.
 
-KLPD_MODEL_RUNS: number of cases (default 3000, with KLPD_FULL=1 100000), KLPD_MODEL_SEED: the first one's seed.
+KLPD_MODEL_RUNS: number of cases (default 5000, with KLPD_FULL=1 100000), KLPD_MODEL_SEED: the first one's seed.
 """
 import json
 import os
@@ -18,7 +18,7 @@ import sys
 
 KLPCTL = os.environ["KLPCTL"]
 FULL = os.environ.get("KLPD_FULL") == "1"
-RUNS = int(os.environ.get("KLPD_MODEL_RUNS", 100000 if FULL else 3000))
+RUNS = int(os.environ.get("KLPD_MODEL_RUNS", 100000 if FULL else 5000))
 SEED = int(os.environ.get("KLPD_MODEL_SEED", os.environ.get("KLPD_SEED", "1") if FULL else "1"))
 
 # --- section 1: terms and defaults
@@ -482,6 +482,16 @@ def finish(result, before, after):
 # --- random cases: small ranges, so that everything collides with everything
 
 
+def random_relation(r):
+    how = r.random()
+    if how < 0.2:
+        return f"state:{r.randrange(1, 6)}"
+    if how < 0.3:
+        return "tag:" + r.choice("tu")
+    stream = r.choice(["local/base", "local/base", "local/net", "acme/base", "red/base"])
+    return stream if how < 0.4 else stream + r.choice([">=", "<=", "!=", "=", "<", ">"]) + str(r.randrange(6))
+
+
 def random_patch(r, n):
     kind = r.choices(["managed", "plain", "foreign"], [70, 20, 10])[0]
     p = {"name": f"p{n}"}
@@ -519,11 +529,9 @@ def random_patch(r, n):
             if r.random() < 0.2:
                 s["name"] = f"n{id}"
             p["states"].append(s)
-    relations = ["local/base>=2", "local/base<3", "acme/net", "local/net=1", "acme/base>1", "local/base!=4",
-                 "red/base<=2", "state:1", "state:3", "tag:t"]
     for key in ("requires", "conflicts"):
-        if r.random() < 0.1:
-            p[key] = r.sample(relations, r.choice([1, 1, 2]))
+        if r.random() < 0.15:
+            p[key] = [random_relation(r) for _ in range(r.choice([1, 1, 2]))]
     if r.random() < 0.2:
         p["tags"] = r.sample(["t", "u"], r.choice([1, 2]))
     if r.random() < 0.05:
