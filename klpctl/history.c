@@ -21,6 +21,7 @@ static const char *const message_ids[] = {
         KLPD_MESSAGE_PREPARING,   KLPD_MESSAGE_COMPLETED, KLPD_MESSAGE_REVERSED, KLPD_MESSAGE_STALLED,
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
         KLPD_MESSAGE_REPOSITORY,
+        KLPD_MESSAGE_RECOVERED,
 };
 
 typedef enum FieldKind {
@@ -61,6 +62,8 @@ static const struct {
         { "KLPD_TO", "to", FIELD_NUMBER },
         { "KLPD_BLOCKER", "blockers", FIELD_LIST },
         { "KLPD_DIGEST", "digest", FIELD_TEXT },
+        { "KLPD_STEP", "step", FIELD_TEXT },
+        { "KLPD_RECOVERY", "recovery", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };

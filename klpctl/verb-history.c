@@ -14,6 +14,7 @@ static Colour edge_colour(const char *edge) {
         } colours[] = {
                 { "completed", COLOUR_GREEN },  { "refused", COLOUR_RED },    { "failed", COLOUR_RED },
                 { "reversed", COLOUR_YELLOW },  { "stalled", COLOUR_YELLOW }, { "foreign", COLOUR_YELLOW },
+                { "recovered", COLOUR_YELLOW },
                 { "job-started", COLOUR_BOLD }, { "state", COLOUR_GREY },     { "loaded", COLOUR_GREY },
                 { "unloaded", COLOUR_GREY },    { "preparing", COLOUR_GREY },
         };
@@ -85,7 +86,8 @@ static char *details(json_object *record) {
                         fprintf(f, "%s; ", request);
                 write_list(f, record, "rules", "rules");
                 write_list(f, record, "overrides", "overrides");
-        } else if (streq(edge, "failed") || streq(edge, "foreign") || streq(edge, "daemon"))
+        } else if (streq(edge, "failed") || streq(edge, "foreign") || streq(edge, "daemon") ||
+                   streq(edge, "recovered"))
                 fprintf(f, "%s; ", json_string(record, "message"));
 
         write_list(f, record, "replaced", "replaced");

@@ -19,6 +19,11 @@ static int find_problems(json_object *s, json_object *problems) {
                         return -ENOMEM;
         }
 
+        for (size_t i = 0; i < json_length(json_array(s, "daemon_problems")); i++)
+                if (json_array_push(problems,
+                                    json_object_get(json_item(json_array(s, "daemon_problems"), i))) < 0)
+                        return -ENOMEM;
+
         for (size_t i = 0; i < json_length(patches); i++) {
                 json_object *p = json_item(patches, i);
 
@@ -59,6 +64,7 @@ static int collect(Ctl *c, json_object **ret) {
                 { "generation", "Generation" }, { "transition", "Transition" },
                 { "shim_abi", "ShimAbi" },      { "shim_problem", "ShimProblem" },
                 { "profile", "Profile" },       { "levels", "Levels" },
+                { "daemon_problems", "Problems" },
         };
         _cleanup_json_ json_object *s = json_object_new_object(), *properties = NULL, *patches = NULL,
                                    *states = NULL, *jobs = NULL;

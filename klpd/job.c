@@ -8,21 +8,19 @@
 
 #define ANNOUNCE_USEC UINT64_C(50000)
 
-int job_new(Manager *manager, JobSpec *spec, uint32_t id, const TransactionHandlers *handlers, Job **ret) {
+int job_new(Manager *manager, Transaction *t, Job **ret) {
         _cleanup_(job_freep) Job *j = NULL;
         int r;
 
         j = calloc(1, sizeof(*j));
         if (!j) {
-                job_spec_free(spec);
+                transaction_unref(t);
                 return -ENOMEM;
         }
         j->manager = manager;
-        j->id = id;
-        (void) snprintf(j->path, sizeof(j->path), "/org/klpd1/job/_%u", id);
-        r = transaction_new(&manager->world, handlers, spec, id, &j->transaction);
-        if (r < 0)
-                return r;
+        j->id = t->id;
+        j->transaction = t;
+        (void) snprintf(j->path, sizeof(j->path), "/org/klpd1/job/_%u", j->id);
         r = job_export(j);
         if (r < 0)
                 return r;

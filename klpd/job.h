@@ -21,8 +21,8 @@ typedef struct Job {
         sd_event_source *announce; /* PropertiesChanged, a moment later */
 } Job;
 
-/* Takes spec over, also on failure. Exports the object where there is a bus. */
-int job_new(Manager *manager, JobSpec *spec, uint32_t id, const TransactionHandlers *handlers, Job **ret);
+/* Takes t over, also on failure. Exports the object where there is a bus. */
+int job_new(Manager *manager, Transaction *t, Job **ret);
 Job *job_free(Job *j); /* abandons the transaction if it isn't over; NULL is fine */
 DEFINE_CLEANUP(Job *, job_free);
 

@@ -100,6 +100,15 @@ static int get_levels(sd_bus *bus, const char *path, const char *interface, cons
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+static int get_problems(sd_bus *bus, const char *path, const char *interface, const char *property,
+                        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        _cleanup_strv_free_ char **problems = NULL;
+        int r;
+
+        r = manager_problems(userdata, &problems);
+        return r < 0 ? r : sd_bus_message_append_strv(reply, problems);
+}
+
 /* ---- requests ---- */
 
 /* What a request carries until it is authorised. */
@@ -418,6 +427,7 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Profile", "s", get_profile, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Levels", "a{su}", get_levels, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job), 0),
                 SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
                                         SD_BUS_ARGS("u", id, "o", job, "s", result, "s", error, "s", message,
@@ -510,7 +520,7 @@ void manager_announce_changes(Manager *m) {
         manager_refresh(m);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation",
                                            "Transition", "ShimAbi", "ShimProblem", "Profile", "Levels",
-                                           NULL);
+                                           "Problems", NULL);
         if (r >= 0)
                 r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
         if (r < 0)

@@ -316,19 +316,23 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
         manager_check_stopped(m);
 }
 
-int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error) {
-        const TransactionHandlers handlers = {
+const TransactionHandlers *manager_handlers(Manager *m) {
+        m->handlers = (TransactionHandlers) {
                 .changed = on_transaction_changed,
                 .finished = on_transaction_finished,
                 .retire = on_transaction_retire,
                 .userdata = m,
         };
+        return &m->handlers;
+}
+
+int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error) {
         _cleanup_(job_freep) Job *job = NULL;
+        Transaction *t;
         int r;
 
         if (m->job || m->stopping) {
-                const Transaction *t = m->job ? m->job->transaction : NULL;
-
+                t = m->job ? m->job->transaction : NULL;
                 if (!t)
                         r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
                 else
@@ -342,7 +346,9 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
         }
         if (++m->last_job_id == 0)
                 m->last_job_id = 1;
-        r = job_new(m, spec, m->last_job_id, &handlers, &job);
+        r = transaction_new(&m->world, manager_handlers(m), spec, m->last_job_id, &t);
+        if (r >= 0)
+                r = job_new(m, t, &job);
         if (r >= 0)
                 r = transaction_start(job->transaction);
         if (r < 0)
@@ -400,6 +406,8 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
                 .config = &m->config,
         };
         if (r >= 0)
+                r = manager_open_wal(m);
+        if (r >= 0)
                 r = collector_new(&m->world,
                                   &(CollectorHandlers) {
                                           .busy = on_collector_busy,
@@ -438,6 +446,8 @@ Manager *manager_free(Manager *m) {
         inventory_free(m->inventory);
         policy_free(m->policy);
         free(m->policy_problem);
+        free(m->recovery_problem);
+        wal_free(m->wal);
         if (m->root_fd >= 0)
                 close(m->root_fd);
         sd_event_unref(m->event);
@@ -493,6 +503,7 @@ int manager_start(Manager *m) {
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)
                 return r;
+        manager_recover(m);
         if (m->status.livepatch && m->status.shim_problem[0]) {
                 r = m->hands->vtable->load_shim(m->hands, on_shim_loaded, m);
                 if (r >= 0)

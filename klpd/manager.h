@@ -45,6 +45,9 @@ struct Manager {
         Audit *audit;
         Authorizer *authorizer;
         Collector *collector;
+        Wal *wal;
+        TransactionHandlers handlers;
+        char *recovery_problem;        /* of what klpd was at when it was interrupted, or NULL */
 
         sd_bus *bus;
         sd_event_source *bus_timer;    /* the next try to connect */
@@ -84,9 +87,18 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata);
 
 /* Takes spec over, also on failure. error is set on failure. */
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error);
+const TransactionHandlers *manager_handlers(Manager *m); /* valid until the next call */
 /* What is kept of the kernel, read again if stale. */
 void manager_refresh(Manager *m);
 void manager_mark_stale(Manager *m);
+
+/* ---- manager-recover.c
+ * ----------------------------------------------------------------------------------------- */
+
+int manager_open_wal(Manager *m);
+void manager_recover(Manager *m);
+/* What somebody should know of and see to, as sentences; *ret may be NULL. */
+int manager_problems(Manager *m, char ***ret);
 
 /* ---- manager-bus.c ---- */
 

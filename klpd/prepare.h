@@ -15,6 +15,7 @@
 #include "klpd/hands.h"
 #include "klpd/job-spec.h"
 #include "klpd/repository.h"
+#include "klpd/wal.h"
 #include "policy/plan.h"
 
 /* What everything that acts is given. The manager's; all borrowed. */
@@ -25,6 +26,8 @@ typedef struct World {
         const char *release; /* of the running kernel */
         Repository *repository;
         Audit *audit;
+        Wal *wal;                   /* NULL in tests: nothing is recorded */
+        char boot_id[33];
         const Config *config;
         const Policy *policy;       /* NULL: the default one. Changes with a reload */
         const char *policy_problem; /* why nothing may be planned (the policy file is broken), or NULL */

@@ -9,6 +9,8 @@
 static void collect_start(Transaction *t) {
         char **name;
 
+        if (!transaction_record(t))
+                return;
         if (t->handlers.retire)
                 STRV_FOREACH(name, t->collectable)
                         t->handlers.retire(t, *name, t->handlers.userdata);

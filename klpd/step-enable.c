@@ -119,7 +119,10 @@ static void enable_go(Transaction *t) {
 
 static void enable_start(Transaction *t) {
         t->ended = false;
-        enable_go(t);
+        if (transaction_is_plain(t) && !t->disable)
+                t->loads = true; /* loading is enabling */
+        if (transaction_record(t))
+                enable_go(t);
 }
 
 static void enable_event(Transaction *t, const ShimEvent *event) {

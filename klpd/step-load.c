@@ -37,6 +37,9 @@ static void load_module(Transaction *t) {
         Hands *hands = t->world->hands;
         int r;
 
+        t->loads = true;
+        if (!transaction_record(t))
+                return;
         r = hands->vtable->load(hands, t->candidate.module_fd, t->name, false, on_loaded,
                                 transaction_ref(t));
         if (r < 0) {
@@ -90,6 +93,9 @@ static void load_start(Transaction *t) {
                 transaction_next(t);
                 return;
         }
+        t->loads = true;
+        if (!transaction_record(t))
+                return;
         r = hands->vtable->unload(hands, t->name, on_old_unloaded, transaction_ref(t));
         if (r < 0) {
                 transaction_unref(t);

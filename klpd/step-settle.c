@@ -108,6 +108,7 @@ static void settle_write(Transaction *t, SettlePhase phase, bool value) {
         t->phase = phase;
         t->ended = t->written = false;
         t->agreed_usec = 0;
+        transaction_record_anyway(t);
         r = hands->vtable->write_enabled(hands, t->name, value, false, on_written, transaction_ref(t));
         if (r < 0) {
                 transaction_unref(t);
@@ -137,7 +138,8 @@ static void settle_reverse(Transaction *t, TransactionResult why) {
         settle_write(t, SETTLE_REVERSING, t->disable);
 }
 
-/* A plain patch has no events: a replace that completed shows in that the replaced ones are gone. */
+/* A plain patch has no events, and klpd may not have been there to hear them: a replace that completed shows
+ * in that the replaced ones are gone. */
 static bool settle_lost_race(Transaction *t) {
         Hands *hands = t->world->hands;
         KernelPatch kernel;
@@ -145,7 +147,7 @@ static bool settle_lost_race(Transaction *t) {
 
         if (t->lost_race)
                 return true;
-        if (t->disable || !transaction_is_plain(t) || !t->replaced)
+        if (t->disable || !(transaction_is_plain(t) || t->recovered) || !t->replaced)
                 return false;
         STRV_FOREACH(name, t->replaced)
         if (hands->vtable->read_patch(hands, *name, &kernel) < 0 || (kernel.listed && kernel.enabled))
@@ -324,6 +326,8 @@ static void settle_start(Transaction *t) {
         settle_arm(t);
         if (t->cancel_requested && t->phase == SETTLE_FORWARD)
                 settle_reverse(t, TRANSACTION_CANCELLED);
+        else if (TAKE_GENERIC(t->write_reversal, false))
+                settle_reverse(t, t->reversal);
         else
                 settle_check(t);
 }

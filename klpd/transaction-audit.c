@@ -51,7 +51,9 @@ static void add_rules(AuditRecord *r, const Plan *plan) {
 }
 
 static void add_durations(AuditRecord *r, const Transaction *t) {
-        audit_field_u64(r, "KLPD_DURATION_USEC", now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec);
+        /* Of a recovered one the beginning isn't known on this clock. */
+        if (!t->recovered)
+                audit_field_u64(r, "KLPD_DURATION_USEC", now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec);
         if (t->transition_start_usec > 0 && t->transition_end_usec >= t->transition_start_usec)
                 audit_field_u64(r, "KLPD_TRANSITION_USEC",
                                 t->transition_end_usec - t->transition_start_usec);
@@ -196,6 +198,25 @@ void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_t
                    n_tasks == 1 ? tasks[0].comm : "", n_tasks == 0 ? " (idle CPUs can't be listed)" : "");
 }
 
+void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot) {
+        static const char *const texts[_RECOVERY_ACTION_MAX] = {
+                [RECOVERY_NOTHING] = "it isn't in force, nothing is left to be done",
+                [RECOVERY_FINISH] = "the kernel has completed it meanwhile",
+                [RECOVERY_FOLLOW] = "it is still under way, klpd follows it",
+                [RECOVERY_REVERSE] = "it is still under way and was to be reversed, klpd does that now",
+                [RECOVERY_AGAIN] = "neither the new nor the old is enabled, klpd enables it again",
+                [RECOVERY_UNDO] = "it isn't in force, klpd removes the module that had been loaded for it",
+        };
+        AuditRecord *r = record_begin(t, KLPD_MESSAGE_RECOVERED, "recovered");
+
+        audit_field(r, "KLPD_STEP", transaction_step_name(t));
+        audit_field(r, "KLPD_RECOVERY", recovery_action_to_string(action));
+        audit_send(t->world->audit, r, LOG_WARNING, "%s livepatch '%s' (job %u) was interrupted %s, at step %s: %s",
+                   request_noun(t), t->name, t->id,
+                   same_boot ? "by the end of klpd" : "by a restart of the host", transaction_step_name(t),
+                   texts[action]);
+}
+
 static void audit_completed(Transaction *t) {
         AuditRecord *r = record_begin(t, KLPD_MESSAGE_COMPLETED, "completed");
 
@@ -204,7 +225,8 @@ static void audit_completed(Transaction *t) {
         audit_field(r, "KLPD_RESULT", transaction_result_to_string(t->result));
         audit_send(t->world->audit, r, LOG_NOTICE, "Livepatch '%s' is %s, after %.0f ms%s%s", t->name,
                    t->disable ? "disabled" : "enabled",
-                   (double) (now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec) / 1e3,
+                   t->recovered ? (double) (now_usec(CLOCK_REALTIME) - t->start_usec) / 1e3 :
+                                  (double) (now_usec(CLOCK_MONOTONIC) - t->start_monotonic_usec) / 1e3,
                    t->failure.message ? ". " : "", t->failure.message ?: "");
 }
 

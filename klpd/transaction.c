@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "klpd/log.h"
 #include "klpd/transaction.h"
 #include "policy/json.h"
 
@@ -46,6 +47,15 @@ uint64_t now_usec(clockid_t clock) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
+static const TransactionStep *step_find(const char *name, size_t *ret_index) {
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
+                if (streq(steps[i]->name, name)) {
+                        *ret_index = i;
+                        return steps[i];
+                }
+        return NULL;
+}
+
 int transaction_new(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id,
                     Transaction **ret) {
         Transaction *t;
@@ -66,6 +76,53 @@ int transaction_new(const World *world, const TransactionHandlers *handlers, Job
                 .start_usec = now_usec(CLOCK_REALTIME),
                 .start_monotonic_usec = now_usec(CLOCK_MONOTONIC),
         };
+        *ret = t;
+        return 0;
+}
+
+/* Moves the record's strings; what is left of it stays in t->recovery. */
+int transaction_new_recovered(const World *world, const TransactionHandlers *handlers,
+                              TransactionRecord *record, Transaction **ret) {
+        TransactionRecord *recovery;
+        Transaction *t;
+        JobSpec *spec;
+        size_t step;
+        int r;
+
+        if (!step_find(record->step, &step))
+                return -EBADMSG;
+        r = job_spec_new(record->kind, &spec);
+        if (r < 0)
+                return r;
+        spec->patch = strdup(record->patch);
+        spec->reason = TAKE_PTR(record->reason);
+        spec->uid = record->uid;
+        spec->timeout_usec = record->timeout_usec;
+        spec->accept_irreversible = record->accept_irreversible;
+        spec->replace_foreign = record->replace_foreign;
+        spec->allow_vendor = TAKE_PTR(record->allow_vendor);
+        r = transaction_new(world, handlers, spec, record->id, &t);
+        if (r < 0)
+                return r;
+        recovery = malloc(sizeof(*recovery));
+        if (!recovery || !spec->patch) {
+                free(recovery);
+                transaction_unref(t);
+                return -ENOMEM;
+        }
+        t->name = TAKE_PTR(record->patch);
+        t->plain = record->plain;
+        t->loads = record->loads;
+        t->replaced = TAKE_PTR(record->replaced);
+        t->collectable = TAKE_PTR(record->collectable);
+        t->frozen = TAKE_PTR(record->frozen);
+        t->phase = record->phase;
+        t->reversal = record->cancelled ? TRANSACTION_CANCELLED : TRANSACTION_REVERSED;
+        t->start_usec = record->start_usec;
+        t->step = step;
+        t->recorded = true;
+        *recovery = TAKE_GENERIC(*record, (TransactionRecord) {});
+        t->recovery = recovery;
         *ret = t;
         return 0;
 }
@@ -91,6 +148,10 @@ Transaction *transaction_unref(Transaction *t) {
         plan_free(t->plan);
         strv_free(t->replaced);
         strv_free(t->collectable);
+        strv_free(t->frozen);
+        if (t->recovery)
+                transaction_record_done(t->recovery);
+        free(t->recovery);
         job_spec_free(t->spec);
         failure_done(&t->failure);
         free(t->plan_json);
@@ -108,11 +169,87 @@ const char *transaction_patch_name(const Transaction *t) {
 }
 
 bool transaction_is_plain(const Transaction *t) {
-        return t->candidate.patch && t->candidate.patch->kind != PATCH_MANAGED;
+        return t->plain || (t->candidate.patch && t->candidate.patch->kind != PATCH_MANAGED);
 }
 
 uint64_t transaction_timeout(const Transaction *t) {
         return t->spec->timeout_usec > 0 ? t->spec->timeout_usec : t->world->config->transition_timeout_usec;
+}
+
+/* ---- the write-ahead log ---- */
+
+static int record_write(Transaction *t, bool over) {
+        _cleanup_free_ char *text = NULL;
+        TransactionRecord record = {
+                .over = over,
+                .id = t->id,
+                .kind = t->spec->kind,
+                .patch = t->name,
+                .step = (char *) steps[t->step]->name,
+                .plain = transaction_is_plain(t),
+                .loads = t->loads,
+                .undoing = t->undoing,
+                .cancelled = t->reversal == TRANSACTION_CANCELLED,
+                .phase = t->phase,
+                .uid = (uint32_t) t->spec->uid,
+                .reason = t->spec->reason,
+                .timeout_usec = t->spec->timeout_usec,
+                .start_usec = t->start_usec,
+                .accept_irreversible = t->spec->accept_irreversible,
+                .replace_foreign = t->spec->replace_foreign,
+                .allow_vendor = t->spec->allow_vendor,
+                .replaced = t->replaced,
+                .collectable = t->collectable,
+                .frozen = t->frozen,
+        };
+        size_t size;
+        int r;
+
+        if (!t->world->wal)
+                return 0; /* tests of other things */
+        memcpy(record.boot, t->world->boot_id, sizeof(record.boot));
+        r = transaction_record_format(&record, &text, &size);
+        if (r >= 0)
+                r = wal_append(t->world->wal, WAL_STATE, text, size, true, NULL);
+        if (r >= 0)
+                t->recorded = !over;
+        return r;
+}
+
+static const char *record_problem(const Transaction *t, int r) {
+        return wal_problem(t->world->wal) ?: strerror(-r);
+}
+
+bool transaction_record(Transaction *t) {
+        int r;
+
+        r = record_write(t, false);
+        if (r >= 0)
+                return true;
+        transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED,
+                         "Nothing is done that can't be recorded first, and klpd's log can't be written: %s",
+                         record_problem(t, r));
+        return false;
+}
+
+void transaction_record_anyway(Transaction *t) {
+        int r;
+
+        r = record_write(t, false);
+        if (r < 0)
+                log_error("What is done about '%s' can't be recorded, klpd's log can't be written: %s",
+                          t->name, record_problem(t, r));
+}
+
+static void record_end(Transaction *t) {
+        int r;
+
+        if (!t->recorded || t->leave_open)
+                return;
+        r = record_write(t, true);
+        if (r < 0)
+                log_error("That job %u is over can't be recorded, klpd's log can't be written: %s", t->id,
+                          record_problem(t, r));
 }
 
 /* ---- timers ---- */
@@ -185,7 +322,10 @@ static int on_kick(sd_event_source *source, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = transaction_ref(userdata);
 
         t->kick = sd_event_source_disable_unref(t->kick);
-        transaction_run_step(t);
+        if (t->recovery)
+                transaction_recover(t);
+        else
+                transaction_run_step(t);
         return 0;
 }
 
@@ -213,9 +353,7 @@ void transaction_next(Transaction *t) {
 void transaction_repeat(Transaction *t, const TransactionStep *step) {
         if (t->finished || t->undoing)
                 return;
-        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
-                if (steps[i] == step)
-                        t->step = i;
+        (void) step_find(step->name, &t->step);
         transaction_run_step(t);
 }
 
@@ -226,6 +364,7 @@ static void transaction_end(Transaction *t) {
         transaction_stop_timers(t);
         t->preparation = preparation_free(t->preparation);
         t->finished = true;
+        record_end(t);
         transaction_audit_end(t);
         if (t->handlers.finished)
                 t->handlers.finished(t, t->handlers.userdata);
@@ -263,6 +402,17 @@ void transaction_undone(Transaction *t) {
         transaction_undo_step(t);
 }
 
+static void undo_begin(Transaction *t, TransactionResult result, int r, const char *name, const char *text) {
+        t->result = result;
+        (void) failure_set(&t->failure, r, name, "%s", text);
+        t->undoing = true;
+        if (t->recorded)
+                transaction_record_anyway(t);
+        transaction_ref(t);
+        transaction_undo_step(t);
+        transaction_unref(t);
+}
+
 void transaction_fail(Transaction *t, TransactionResult result, int r, const char *name, const char *format,
                       ...) {
         char text[4096];
@@ -273,13 +423,36 @@ void transaction_fail(Transaction *t, TransactionResult result, int r, const cha
         va_start(ap, format);
         (void) vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
+        undo_begin(t, result, r, name, text);
+}
 
-        t->result = result;
-        (void) failure_set(&t->failure, r, name, "%s", text);
-        t->undoing = true;
-        transaction_ref(t);
-        transaction_undo_step(t);
-        transaction_unref(t);
+void transaction_undo_from(Transaction *t, const TransactionStep *step, TransactionResult result, int r,
+                           const char *format, ...) {
+        char text[4096];
+        va_list ap;
+
+        if (t->finished || t->undoing)
+                return;
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        (void) step_find(step->name, &t->step);
+        undo_begin(t, result, r, ERROR_FAILED, text);
+}
+
+void transaction_give_up(Transaction *t, int r, const char *format, ...) {
+        char text[4096];
+        va_list ap;
+
+        if (t->finished || t->undoing)
+                return;
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        t->leave_open = true;
+        t->result = TRANSACTION_FAILED;
+        (void) failure_set(&t->failure, r, ERROR_FAILED, "%s", text);
+        transaction_end(t);
 }
 
 int transaction_cancel(Transaction *t) {
@@ -288,6 +461,8 @@ int transaction_cancel(Transaction *t) {
         if (t->finished || t->undoing || t->cancel_requested)
                 return -EALREADY;
         t->cancel_requested = true;
+        if (t->recovery)
+                return 0; /* once the kernel has been read */
         if (step->cancel)
                 step->cancel(t);
         else if (!t->pending)
@@ -339,7 +514,7 @@ void transaction_event(Transaction *t, const ShimEvent *event) {
         transaction_ref(t);
         if (event && transaction_expects(t, event))
                 transaction_audit_event(t, event);
-        if (!t->undoing && step->event)
+        if (!t->undoing && !t->recovery && step->event)
                 step->event(t, event);
         transaction_unref(t);
 }

@@ -15,6 +15,10 @@
  *   collect  what is no longer used goes to the collector
  *   commit   the kernel's own view, once more
  *
+ * Before anything visible begins, transaction_record() has it in the write-ahead log, on the disk. A new klpd
+ * makes a transaction of that record (transaction_new_recovered()), which first reads the kernel
+ * (transaction-recover.c), and then goes on from the step that this calls for, or back.
+ *
  * Steps move on with transaction_next(), end everything with transaction_fail(), which undoes the steps
  * behind it from the last to the first, and wait by returning. Whatever is under way outside (helper,
  * inspection) holds a reference.
@@ -22,6 +26,7 @@
 #pragma once
 
 #include "klpd/prepare.h"
+#include "klpd/transaction-record.h"
 
 typedef struct Transaction Transaction;
 typedef struct TransactionStep TransactionStep;
@@ -60,12 +65,6 @@ struct TransactionStep {
         void (*expired)(Transaction *t); /* without it: transaction_fail() */
 };
 
-typedef enum SettlePhase {
-        SETTLE_FORWARD,   /* waiting for the change that was asked for */
-        SETTLE_REVERSING, /* written the other way round */
-        SETTLE_AGAIN,     /* the reversal lost the race: written forward once more */
-} SettlePhase;
-
 struct Transaction {
         unsigned n_ref;
         const World *world;
@@ -80,6 +79,7 @@ struct Transaction {
         char *plan_json;
         char *name;          /* of the patch that changes; NULL until it is known */
         bool disable;
+        bool plain;          /* the candidate is known to be one */
         uint64_t generation; /* on which the plan was made */
         char **replaced;     /* names of what an atomic replace takes off the stack */
         char **collectable;  /* what klpd may remove afterwards: foreign patches aren't its */
@@ -88,6 +88,13 @@ struct Transaction {
         size_t step;
         bool started, undoing, finished;
         bool cancel_requested;
+        bool recorded;       /* the write-ahead log has it, and not its end */
+        bool leave_open;     /* its end isn't to be recorded: it isn't known */
+        bool loads;          /* the module wasn't there before */
+        char **frozen;       /* units that have to be thawed */
+        TransactionRecord *recovery; /* it is a recovered one: the record that was found, until acted upon */
+        bool recovered;      /* it was one */
+        bool write_reversal; /* settle begins with the write of a reversal */
         bool loaded;         /* this transaction has loaded the module */
         bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling
                               * would wake tasks  that then stand in the way of the transition's first pass */
@@ -126,6 +133,10 @@ Transaction *transaction_ref(Transaction *t);
 Transaction *transaction_unref(Transaction *t);
 DEFINE_CLEANUP(Transaction *, transaction_unref);
 
+/* One that klpd was at when it ended, from what its log says of it; record is copied out of. */
+int transaction_new_recovered(const World *world, const TransactionHandlers *handlers,
+                              TransactionRecord *record, Transaction **ret);
+
 /* From the event loop, soon. */
 int transaction_start(Transaction *t);
 /* -EALREADY: it is being cancelled or undone already, or it is over. */
@@ -147,6 +158,12 @@ extern const TransactionStep step_verify, step_load, step_replan, step_enable, s
 #define TRANSACTION_REPLANS_MAX 8U
 #define TRANSACTION_AGAIN_MAX 4U
 
+/* What is about to begin is on the disk when this returns true; otherwise the transaction is failing. */
+bool transaction_record(Transaction *t);
+/* The same where not doing it would be worse: it is only said that it couldn't be recorded. */
+void transaction_record_anyway(Transaction *t);
+void transaction_recover(Transaction *t); /* transaction-recover.c */
+
 void transaction_next(Transaction *t);
 void transaction_repeat(Transaction *t,
                         const TransactionStep *step); /* goes back to an earlier step, without undoing */
@@ -156,6 +173,11 @@ void transaction_fail(Transaction *t, TransactionResult result, int r, const cha
 /* Over without a change or with success; note may be NULL and goes into the message. */
 void transaction_finish(Transaction *t, TransactionResult result, const char *note);
 void transaction_undone(Transaction *t);
+/* Ends it as failed where it stands, and leaves the record of it open for the next start. */
+void transaction_give_up(Transaction *t, int r, const char *format, ...) _printf_(3, 4);
+/* Goes on with the undoing of that step, and of those before it. */
+void transaction_undo_from(Transaction *t, const TransactionStep *step, TransactionResult result, int r,
+                           const char *format, ...) _printf_(5, 6);
 /* Takes the plan and says what it refuses: false, and the transaction is over or failing, unless it may
  * go on. */
 bool transaction_take_plan(Transaction *t, Plan *plan, const Inventory *inventory);
@@ -173,6 +195,7 @@ void transaction_audit_loaded(Transaction *t); /* if it is still to be said */
 void transaction_audit_unloaded(Transaction *t);
 void transaction_audit_event(Transaction *t, const ShimEvent *event); /* preparing and states */
 void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks);
+void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot);
 void transaction_audit_end(Transaction *t);
 /* KLPD_STATE_ID and so on of a state event. */
 void audit_state_event(AuditRecord *r, const ShimEvent *event);

@@ -242,6 +242,8 @@ static Hands *fake_free(Hands *h) {
 
                 if (l->callback)
                         l->callback(-ECANCELED, "", l->userdata);
+                if (l->stacks_callback)
+                        l->stacks_callback(-ECANCELED, "", NULL, 0, l->userdata);
                 later_free(l);
         }
         for (size_t i = 0; i < k->n_modules; i++)

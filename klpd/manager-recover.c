@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the manager does at its start about the write-ahead log: it takes up the transaction that the last
+ * klpd didn't end, as a job of its own, before there can be a request. What can't be believed is said and
+ * not acted upon: a damaged log was put aside by wal.c, and a record that makes no sense is left alone;
+ * where nothing can be recorded, nothing is done that would have to be, and the kernel finishes by itself
+ * what it is at.
+ */
+#include <stdio.h>
+#include <systemd/sd-id128.h>
+
+#include "klpd/log.h"
+#include "klpd/manager.h"
+
+#define STATE_PATH "var/lib/klpd"
+
+int manager_open_wal(Manager *m) {
+        sd_id128_t boot;
+        int r;
+
+        r = sd_id128_get_boot(&boot);
+        if (r < 0)
+                return r;
+        (void) sd_id128_to_string(boot, m->world.boot_id);
+        r = wal_open(m->root_fd, STATE_PATH, &m->wal);
+        if (r < 0)
+                return r;
+        m->world.wal = m->wal;
+        return 0;
+}
+
+static void say(Manager *m, int priority, const char *recovery, const char *text) {
+        AuditRecord *r = audit_begin(KLPD_MESSAGE_RECOVERED, "recovered");
+
+        audit_field(r, "KLPD_RECOVERY", recovery);
+        audit_send(m->audit, r, priority, "%s", text);
+}
+
+/* Nothing that is known tells what klpd was at. Whatever the kernel is at is somebody else's, then. */
+static void distrust(Manager *m, const char *what) {
+        const char *transition = m->inventory && m->inventory->transition ? m->inventory->transition : NULL;
+        char text[1024];
+
+        (void) snprintf(text, sizeof(text),
+                        "%s: what klpd was at when it ended isn't known, and nothing is done about it%s%s%s",
+                        what, transition ? ". The transition of '" : "", transition ?: "",
+                        transition ? "' goes on by itself" : "");
+        free(m->recovery_problem);
+        m->recovery_problem = strdup(text);
+        say(m, LOG_ERR, "distrusted", text);
+}
+
+static int recover(Manager *m, TransactionRecord *record) {
+        _cleanup_(job_freep) Job *job = NULL;
+        Transaction *t;
+        int r;
+
+        r = transaction_new_recovered(&m->world, manager_handlers(m), record, &t);
+        if (r >= 0)
+                r = job_new(m, t, &job);
+        if (r >= 0)
+                r = transaction_start(job->transaction);
+        if (r < 0)
+                return r;
+        m->job = TAKE_PTR(job);
+        return 0;
+}
+
+void manager_recover(Manager *m) {
+        _cleanup_(transaction_record_done) TransactionRecord record = {};
+        const WalRecord *last = wal_last_state(m->wal);
+        char text[512];
+        int r;
+
+        if (wal_damage(m->wal)) {
+                (void) snprintf(text, sizeof(text), "%s and was put aside as %s", wal_damage(m->wal),
+                                WAL_FILE_DAMAGED);
+                distrust(m, text);
+        }
+        if (wal_problem(m->wal))
+                log_error("klpd can't record what it does, so it changes nothing: %s", wal_problem(m->wal));
+        if (!last)
+                return;
+        r = transaction_record_parse(last->bytes, last->size, &record);
+        if (r < 0) {
+                distrust(m, "The record of the last change can't be understood (was it written by another "
+                            "version of klpd?)");
+                return;
+        }
+        m->last_job_id = record.id;
+        if (record.over)
+                return;
+        if (wal_problem(m->wal)) {
+                (void) snprintf(text, sizeof(text),
+                                "klpd was interrupted in its job %u (livepatch '%s', step %s), and can't go on "
+                                "with it: %s",
+                                record.id, record.patch, record.step, wal_problem(m->wal));
+                m->recovery_problem = strdup(text);
+                say(m, LOG_ERR, "unrecorded", text);
+                return;
+        }
+        r = recover(m, &record);
+        if (r < 0)
+                log_error("Can't take up job %u that klpd was interrupted in: %s", m->last_job_id,
+                          strerror(-r));
+}
+
+int manager_problems(Manager *m, char ***ret) {
+        _cleanup_strv_free_ char **l = NULL;
+        char text[512];
+        int r = 0;
+
+        if (wal_problem(m->wal)) {
+                (void) snprintf(text, sizeof(text), "Nothing can be recorded, so nothing is changed: %s",
+                                wal_problem(m->wal));
+                r = strv_extend(&l, text);
+        }
+        if (r >= 0 && m->recovery_problem)
+                r = strv_extend(&l, m->recovery_problem);
+        if (r >= 0 && m->world.policy_problem) {
+                (void) snprintf(text, sizeof(text), "The policy can't be read: %s", m->world.policy_problem);
+                r = strv_extend(&l, text);
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(l);
+        return 0;
+}

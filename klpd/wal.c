@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See wal.h. Memory holds a copy of what compaction keeps: the last STATE and the unsent JOURNAL records. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "klpd/wal.h"
+
+static const uint8_t magic[4] = { 'k', 'l', 'p', 'W' };
+
+typedef struct Kept {
+        struct Kept *next;
+        WalRecord record;
+        uint8_t bytes[];
+} Kept;
+
+struct Wal {
+        int root_fd, dir_fd, fd;
+        char path[128];      /* of the directory, for messages, without the leading slash */
+        size_t used;         /* bytes of whole records in the file */
+        uint64_t sequence;   /* of the last record */
+        uint64_t sent;       /* JOURNAL records up to here have been sent */
+        Kept *state;
+        Kept *unsent, **unsent_end;
+        size_t n_unsent, unsent_bytes;
+        bool torn;           /* there is more in the file than that */
+        char problem[256], damage[256];
+};
+
+/* ---- bytes ---- */
+
+static uint32_t crc32(const uint8_t *p, size_t n) {
+        uint32_t crc = UINT32_MAX;
+
+        while (n-- > 0) {
+                crc ^= *p++;
+                for (unsigned i = 0; i < 8; i++)
+                        crc = (crc >> 1) ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
+        }
+        return ~crc;
+}
+
+static void put32(uint8_t *p, uint32_t v) {
+        for (unsigned i = 0; i < 4; i++)
+                p[i] = (uint8_t) (v >> (8 * i));
+}
+
+static uint32_t get32(const uint8_t *p) {
+        return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
+}
+
+void wal_header(WalKind kind, uint64_t sequence, const void *bytes, size_t size,
+                uint8_t ret[static WAL_HEADER_SIZE]) {
+        memcpy(ret, magic, sizeof(magic));
+        put32(ret + 8, (uint32_t) sequence);
+        put32(ret + 12, (uint32_t) (sequence >> 32));
+        put32(ret + 16, (uint32_t) kind);
+        put32(ret + 20, (uint32_t) size);
+        put32(ret + 24, crc32(bytes, size));
+        put32(ret + 28, 0);
+        put32(ret + 4, crc32(ret + 8, WAL_HEADER_SIZE - 8));
+}
+
+static bool zero(const uint8_t *p, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (p[i] != 0)
+                        return false;
+        return true;
+}
+
+/* The file was made longer, but not all of the bytes have got there: they read as zeros to the end. A record
+ * itself never ends with a zero. */
+static bool ends_in_zeros(const uint8_t *p, size_t size, size_t from) {
+        return from >= size || zero(p + from, size - from);
+}
+
+/* One record at p; size is what is left of the file. */
+static WalCondition read_record(const uint8_t *p, size_t size, WalRecord *ret) {
+        uint32_t n, kind;
+
+        if (size < WAL_HEADER_SIZE)
+                return memcmp(p, magic, size < sizeof(magic) ? size : sizeof(magic)) == 0 || zero(p, size) ?
+                                WAL_TORN : WAL_DAMAGED;
+        if (memcmp(p, magic, sizeof(magic)) != 0 || get32(p + 4) != crc32(p + 8, WAL_HEADER_SIZE - 8))
+                return ends_in_zeros(p, size, WAL_HEADER_SIZE) ? WAL_TORN : WAL_DAMAGED;
+        kind = get32(p + 16);
+        n = get32(p + 20);
+        if (kind < WAL_STATE || kind >= _WAL_KIND_MAX || n == 0 || n > WAL_RECORD_MAX)
+                return WAL_DAMAGED;
+        if (n > size - WAL_HEADER_SIZE)
+                return WAL_TORN;
+        if (crc32(p + WAL_HEADER_SIZE, n) != get32(p + 24))
+                return ends_in_zeros(p, size, WAL_HEADER_SIZE + n - 1) ? WAL_TORN : WAL_DAMAGED;
+        *ret = (WalRecord) {
+                .kind = (WalKind) kind,
+                .sequence = (uint64_t) get32(p + 8) | (uint64_t) get32(p + 12) << 32,
+                .bytes = p + WAL_HEADER_SIZE,
+                .size = n,
+        };
+        return WAL_WHOLE;
+}
+
+WalCondition wal_scan(const void *bytes, size_t size, void (*callback)(const WalRecord *record, void *userdata),
+                      void *userdata, size_t *ret_valid) {
+        const uint8_t *p = bytes;
+        WalCondition condition = WAL_WHOLE;
+        uint64_t last = 0;
+        size_t at = 0;
+
+        while (at < size) {
+                WalRecord record;
+
+                condition = read_record(p + at, size - at, &record);
+                if (condition == WAL_WHOLE && record.sequence <= last)
+                        condition = WAL_DAMAGED;
+                if (condition != WAL_WHOLE)
+                        break;
+                last = record.sequence;
+                at += WAL_HEADER_SIZE + record.size;
+                if (callback)
+                        callback(&record, userdata);
+        }
+        *ret_valid = at;
+        return condition;
+}
+
+/* ---- what is kept of it ---- */
+
+static Kept *kept_new(const WalRecord *record) {
+        Kept *k;
+
+        k = malloc(sizeof(*k) + record->size);
+        if (!k)
+                return NULL;
+        k->next = NULL;
+        k->record = *record;
+        memcpy(k->bytes, record->bytes, record->size);
+        k->record.bytes = k->bytes;
+        return k;
+}
+
+static void drop_oldest(Wal *w) {
+        Kept *k = w->unsent;
+
+        w->unsent = k->next;
+        if (!w->unsent)
+                w->unsent_end = &w->unsent;
+        w->n_unsent--;
+        w->unsent_bytes -= k->record.size;
+        free(k);
+}
+
+static void take_sent(Wal *w, uint64_t sequence) {
+        if (sequence > w->sent)
+                w->sent = sequence;
+        while (w->unsent && w->unsent->record.sequence <= w->sent)
+                drop_oldest(w);
+}
+
+static int take_record(Wal *w, const WalRecord *record) {
+        Kept *k;
+
+        w->sequence = record->sequence;
+        if (record->kind == WAL_SENT) {
+                char text[24] = "";
+
+                if (record->size < sizeof(text))
+                        memcpy(text, record->bytes, record->size);
+                take_sent(w, strtoull(text, NULL, 10));
+                return 0;
+        }
+        k = kept_new(record);
+        if (!k)
+                return -ENOMEM;
+        if (record->kind == WAL_STATE) {
+                free(w->state);
+                w->state = k;
+                return 0;
+        }
+        *w->unsent_end = k;
+        w->unsent_end = &k->next;
+        w->n_unsent++;
+        w->unsent_bytes += record->size;
+        while (w->n_unsent > WAL_UNSENT_MAX || w->unsent_bytes > WAL_UNSENT_BYTES_MAX)
+                drop_oldest(w);
+        return 0;
+}
+
+static void forget(Wal *w) {
+        w->state = (free(w->state), NULL);
+        while (w->unsent)
+                drop_oldest(w);
+        w->sequence = w->sent = w->used = 0;
+}
+
+/* ---- the file ---- */
+
+static int set_problem(Wal *w, const char *file, int r) {
+        (void) snprintf(w->problem, sizeof(w->problem), "/%s%s%s: %s", w->path, *file ? "/" : "", file,
+                        strerror(-r));
+        return r;
+}
+
+static int write_all(int fd, const uint8_t *p, size_t n, size_t at) {
+        while (n > 0) {
+                ssize_t k = pwrite(fd, p, n, (off_t) at);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k <= 0)
+                        return k < 0 ? -errno : -EIO;
+                p += k;
+                at += (size_t) k;
+                n -= (size_t) k;
+        }
+        return 0;
+}
+
+static int write_record(int fd, const WalRecord *record, size_t *at) {
+        uint8_t buffer[WAL_HEADER_SIZE + WAL_RECORD_MAX];
+        int r;
+
+        wal_header(record->kind, record->sequence, record->bytes, record->size, buffer);
+        memcpy(buffer + WAL_HEADER_SIZE, record->bytes, record->size);
+        r = write_all(fd, buffer, WAL_HEADER_SIZE + record->size, *at);
+        if (r < 0)
+                return r;
+        *at += WAL_HEADER_SIZE + record->size;
+        return 0;
+}
+
+/* Room for the next ones; where the file system can't reserve any, appending finds out by itself. */
+static void reserve(int fd) {
+        (void) fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_COMPACT_BYTES + 2 * (WAL_HEADER_SIZE + WAL_RECORD_MAX));
+}
+
+typedef struct Loading {
+        Wal *wal;
+        int r;
+} Loading;
+
+static void on_record(const WalRecord *record, void *userdata) {
+        Loading *l = userdata;
+
+        if (l->r >= 0)
+                l->r = take_record(l->wal, record);
+}
+
+static int put_aside(Wal *w, const char *what) {
+        (void) snprintf(w->damage, sizeof(w->damage), "/%s/%s %s", w->path, WAL_FILE, what);
+        forget(w);
+        if (renameat(w->dir_fd, WAL_FILE, w->dir_fd, WAL_FILE_DAMAGED) < 0)
+                return -errno;
+        return -ENOENT; /* there is none any more */
+}
+
+/* -ENOENT: there was none, or a damaged one that has been put aside. */
+static int load(Wal *w, int fd) {
+        _cleanup_free_ uint8_t *bytes = NULL;
+        Loading loading = { .wal = w };
+        size_t size = 0, valid;
+        struct stat st;
+        char what[64];
+
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return put_aside(w, "isn't a regular file");
+        if (st.st_size > (off_t) WAL_BYTES_MAX)
+                return put_aside(w, "is larger than klpd makes it");
+        bytes = malloc((size_t) st.st_size + 1);
+        if (!bytes)
+                return -ENOMEM;
+        while (size < (size_t) st.st_size) {
+                ssize_t k = pread(fd, bytes + size, (size_t) st.st_size - size, (off_t) size);
+
+                if (k < 0 && errno != EINTR)
+                        return -errno;
+                if (k == 0)
+                        break;
+                size += k > 0 ? (size_t) k : 0;
+        }
+        if (wal_scan(bytes, size, on_record, &loading, &valid) == WAL_DAMAGED) {
+                (void) snprintf(what, sizeof(what), "is damaged at byte %zu", valid);
+                return put_aside(w, what);
+        }
+        w->used = valid;
+        w->torn = valid < size;
+        return loading.r;
+}
+
+static int open_existing(Wal *w, int flags) {
+        int fd, r;
+
+        fd = openat(w->dir_fd, WAL_FILE, flags | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0)
+                return errno == ELOOP ? put_aside(w, "is a symbolic link") : -errno;
+        if (w->used == 0) { /* later ones only look for a file that can be written again */
+                r = load(w, fd);
+                if (r < 0) {
+                        close(fd);
+                        return r;
+                }
+        }
+        if ((flags & O_ACCMODE) == O_RDONLY) {
+                close(fd);
+                return 0;
+        }
+        w->fd = fd;
+        return 0;
+}
+
+static int open_directory(Wal *w) {
+        if (w->dir_fd >= 0)
+                return 0;
+        w->dir_fd = openat(w->root_fd, w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (w->dir_fd < 0 && errno == ENOENT && mkdirat(w->root_fd, w->path, 0755) >= 0)
+                w->dir_fd = openat(w->root_fd, w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return w->dir_fd < 0 ? -errno : 0;
+}
+
+/* The kept records in the order of their numbers, then a SENT. */
+static int write_kept(const Wal *w, int fd, size_t *at) {
+        const Kept *state = w->state, *k = w->unsent;
+        WalRecord record = { .kind = WAL_SENT, .sequence = w->sequence + 1 };
+        char text[24];
+        int r = 0;
+
+        while (r >= 0 && (k || state)) {
+                if (state && (!k || state->record.sequence < k->record.sequence)) {
+                        r = write_record(fd, &state->record, at);
+                        state = NULL;
+                } else {
+                        r = write_record(fd, &k->record, at);
+                        k = k->next;
+                }
+        }
+        if (r < 0)
+                return r;
+        record.size = (size_t) snprintf(text, sizeof(text), "%" PRIu64 "\n", w->sent);
+        record.bytes = (const uint8_t *) text;
+        return write_record(fd, &record, at);
+}
+
+/* A new file with what is to be kept takes the place of the old one, if any, in one step. */
+static int rewrite(Wal *w) {
+        size_t at = 0;
+        int fd, r;
+
+        fd = openat(w->dir_fd, WAL_FILE_NEW, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        reserve(fd);
+        r = write_kept(w, fd, &at);
+        if (r >= 0 && (fdatasync(fd) < 0 || renameat(w->dir_fd, WAL_FILE_NEW, w->dir_fd, WAL_FILE) < 0 ||
+                       fsync(w->dir_fd) < 0))
+                r = -errno;
+        if (r < 0) {
+                close(fd);
+                (void) unlinkat(w->dir_fd, WAL_FILE_NEW, 0);
+                return r;
+        }
+        if (w->fd >= 0)
+                close(w->fd);
+        w->fd = fd;
+        w->used = at;
+        w->torn = false;
+        w->sequence++;
+        return 0;
+}
+
+/* A file that can be appended to, or an error. */
+static int make_ready(Wal *w) {
+        int r;
+
+        r = open_directory(w);
+        if (r < 0)
+                return set_problem(w, "", r);
+        if (w->fd < 0) {
+                r = open_existing(w, O_RDWR);
+                if (r == -EROFS || r == -EACCES) /* at least what is in it */
+                        (void) open_existing(w, O_RDONLY);
+                if (r == -ENOENT)
+                        r = rewrite(w);
+                else if (r >= 0)
+                        reserve(w->fd);
+                if (r < 0)
+                        return set_problem(w, WAL_FILE, r);
+        }
+        w->problem[0] = 0;
+        return 0;
+}
+
+int wal_open(int root_fd, const char *path, Wal **ret) {
+        Wal *w;
+        int r;
+
+        w = malloc(sizeof(*w));
+        if (!w)
+                return -ENOMEM;
+        *w = (Wal) { .dir_fd = -EBADF, .fd = -EBADF };
+        w->unsent_end = &w->unsent;
+        w->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
+        if (w->root_fd < 0) {
+                free(w);
+                return -errno;
+        }
+        (void) snprintf(w->path, sizeof(w->path), "%s", path);
+        r = make_ready(w);
+        if (r == -ENOMEM) {
+                wal_free(w);
+                return r;
+        }
+        *ret = w;
+        return 0;
+}
+
+Wal *wal_free(Wal *w) {
+        if (!w)
+                return NULL;
+        forget(w);
+        if (w->fd >= 0)
+                close(w->fd);
+        if (w->dir_fd >= 0)
+                close(w->dir_fd);
+        close(w->root_fd);
+        free(w);
+        return NULL;
+}
+
+const char *wal_problem(const Wal *w) {
+        return w->problem[0] ? w->problem : NULL;
+}
+
+const char *wal_damage(const Wal *w) {
+        return w->damage[0] ? w->damage : NULL;
+}
+
+const WalRecord *wal_last_state(const Wal *w) {
+        return w->state ? &w->state->record : NULL;
+}
+
+void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *userdata), void *userdata) {
+        for (const Kept *k = w->unsent; k; k = k->next)
+                callback(&k->record, userdata);
+}
+
+/* ---- appending ---- */
+
+/* What is behind the last whole record goes. Not done needlessly: it would give up the reserved room. */
+static int cut(Wal *w) {
+        if (ftruncate(w->fd, (off_t) w->used) < 0)
+                return -errno;
+        reserve(w->fd);
+        w->torn = false;
+        return 0;
+}
+
+/* After an error the file is as it was before, or isn't used any more until it could be opened again. */
+static int append_failed(Wal *w, int r) {
+        w->torn = true;
+        if (cut(w) < 0) {
+                close(w->fd);
+                w->fd = -EBADF;
+        }
+        return set_problem(w, WAL_FILE, r);
+}
+
+static bool fits(const Wal *w, size_t size, size_t limit) {
+        return w->used + WAL_HEADER_SIZE + size <= limit;
+}
+
+int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, uint64_t *ret_sequence) {
+        WalRecord record = { .kind = kind, .bytes = bytes, .size = size };
+        size_t at;
+        int r;
+
+        if (size > WAL_RECORD_MAX)
+                return -E2BIG;
+        if (size == 0 || ((const uint8_t *) bytes)[size - 1] == 0)
+                return -EINVAL;
+        r = make_ready(w);
+        if (r < 0)
+                return r;
+        if (!fits(w, size, WAL_COMPACT_BYTES)) {
+                r = rewrite(w);
+                if (r < 0 && !fits(w, size, WAL_BYTES_MAX))
+                        return set_problem(w, WAL_FILE, r);
+        }
+        if (w->torn) {
+                r = cut(w);
+                if (r < 0)
+                        return set_problem(w, WAL_FILE, r);
+        }
+        record.sequence = w->sequence + 1;
+        at = w->used;
+        r = write_record(w->fd, &record, &at);
+        if (r >= 0 && sync && fdatasync(w->fd) < 0)
+                r = -errno;
+        if (r >= 0)
+                r = take_record(w, &record);
+        if (r < 0)
+                return append_failed(w, r);
+        w->used = at;
+        if (ret_sequence)
+                *ret_sequence = record.sequence;
+        return 0;
+}
+
+int wal_sent(Wal *w, uint64_t sequence) {
+        char text[24];
+        int n;
+
+        n = snprintf(text, sizeof(text), "%" PRIu64 "\n", sequence);
+        return wal_append(w, WAL_SENT, text, (size_t) n, false, NULL);
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The write-ahead log: what is read back after the file was cut, flipped, filled up or made read-only. */
+#include "test-util.h"
+
+#include <sys/resource.h>
+#include <signal.h>
+
+#include "klpd/wal.h"
+
+#define N_RECORDS 7U
+
+static void state_text(unsigned i, char *text, size_t size) {
+        (void) snprintf(text, size, "state number %u%.*s\n", i, (int) (i * 13), "................................................................................................");
+}
+
+static Wal *open_wal(const Tree *t) {
+        Wal *w;
+
+        assert_int_equal(wal_open(t->fd, "log", &w), 0);
+        return w;
+}
+
+static void append_state(Wal *w, unsigned i) {
+        char text[256];
+
+        state_text(i, text, sizeof(text));
+        assert_int_equal(wal_append(w, WAL_STATE, text, strlen(text), true, NULL), 0);
+}
+
+static void assert_last(const Wal *w, unsigned i) {
+        const WalRecord *last = wal_last_state(w);
+        char text[256];
+
+        state_text(i, text, sizeof(text));
+        assert_non_null(last);
+        assert_int_equal(last->size, strlen(text));
+        assert_memory_equal(last->bytes, text, last->size);
+}
+
+static size_t read_log(const Tree *t, uint8_t *buffer, size_t size) {
+        ssize_t n;
+        int fd;
+
+        fd = openat(t->fd, "log/" WAL_FILE, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0);
+        n = read(fd, buffer, size);
+        close(fd);
+        assert_true(n >= 0 && (size_t) n < size);
+        return (size_t) n;
+}
+
+static void test_what_was_appended_is_there_after_opening_again(void **state) {
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        assert_null(wal_problem(w));
+        assert_null(wal_last_state(w));
+        for (unsigned i = 0; i < N_RECORDS; i++) {
+                append_state(w, i);
+                assert_last(w, i);
+        }
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_null(wal_problem(w));
+        assert_null(wal_damage(w));
+        assert_last(w, N_RECORDS - 1);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+/* Cut at every byte: the records before the cut are there, nothing else is, and appending goes on. */
+static void test_a_file_cut_anywhere_has_the_records_before_the_cut(void **state) {
+        static uint8_t bytes[16384];
+        size_t ends[N_RECORDS + 1], size;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        ends[0] = read_log(&tree, bytes, sizeof(bytes));
+        for (unsigned i = 0; i < N_RECORDS; i++) {
+                append_state(w, i);
+                ends[i + 1] = read_log(&tree, bytes, sizeof(bytes));
+        }
+        wal_free(w);
+        size = ends[N_RECORDS];
+        for (size_t cut = ends[0]; cut < size; cut++) {
+                unsigned n = 0;
+
+                while (ends[n + 1] <= cut)
+                        n++;
+                tree_write_n(&tree, "log/" WAL_FILE, bytes, cut);
+                w = open_wal(&tree);
+                assert_null(wal_damage(w));
+                if (n > 0)
+                        assert_last(w, n - 1);
+                else
+                        assert_null(wal_last_state(w));
+                append_state(w, 5);
+                wal_free(w);
+                w = open_wal(&tree);
+                assert_null(wal_damage(w));
+                assert_last(w, 5);
+                wal_free(w);
+        }
+        /* The same with the rest of the file as zeros: the size was on the disk before the bytes were. */
+        for (size_t cut = ends[0]; cut < size; cut++) {
+                static uint8_t zeroed[16384];
+                unsigned n = 0;
+
+                while (ends[n + 1] <= cut)
+                        n++;
+                memcpy(zeroed, bytes, cut);
+                memset(zeroed + cut, 0, size - cut);
+                tree_write_n(&tree, "log/" WAL_FILE, zeroed, size);
+                w = open_wal(&tree);
+                assert_null(wal_damage(w));
+                if (n > 0)
+                        assert_last(w, n - 1);
+                wal_free(w);
+        }
+        tree_done(&tree);
+}
+
+/* A flipped bit is damage, wherever it is; then nothing in the file is believed, and it is put aside. */
+static void test_a_flipped_bit_makes_the_file_unbelievable(void **state) {
+        static uint8_t bytes[16384];
+        size_t size, valid;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        for (unsigned i = 0; i < N_RECORDS; i++)
+                append_state(w, i);
+        size = read_log(&tree, bytes, sizeof(bytes));
+        wal_free(w);
+        assert_int_equal(wal_scan(bytes, size, NULL, NULL, &valid), WAL_WHOLE);
+        assert_int_equal(valid, size);
+        for (size_t bit = 0; bit < size * 8; bit++) {
+                bytes[bit / 8] ^= (uint8_t) (1U << bit % 8);
+                assert_int_equal(wal_scan(bytes, size, NULL, NULL, &valid), WAL_DAMAGED);
+                bytes[bit / 8] ^= (uint8_t) (1U << bit % 8);
+        }
+        bytes[size / 2] ^= 4;
+        tree_write_n(&tree, "log/" WAL_FILE, bytes, size);
+        w = open_wal(&tree);
+        assert_non_null(wal_damage(w));
+        assert_null(wal_last_state(w));
+        assert_null(wal_problem(w));
+        assert_int_equal(faccessat(tree.fd, "log/" WAL_FILE_DAMAGED, F_OK, 0), 0);
+        append_state(w, 3);
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_null(wal_damage(w));
+        assert_last(w, 3);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+static void test_what_is_no_log_at_all_is_put_aside(void **state) {
+        static const char *const texts[] = { "hello", "klpX and more of it, long enough to be a header", "\1" };
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                tree_write(&tree, "log/" WAL_FILE, texts[i]);
+                w = open_wal(&tree);
+                assert_non_null(wal_damage(w));
+                assert_null(wal_problem(w));
+                wal_free(w);
+        }
+        assert_int_equal(unlinkat(tree.fd, "log/" WAL_FILE, 0), 0);
+        assert_int_equal(symlinkat("/etc/passwd", tree.fd, "log/" WAL_FILE), 0);
+        w = open_wal(&tree);
+        assert_non_null(strstr(wal_damage(w), "symbolic link"));
+        append_state(w, 1);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+static void test_the_file_stays_bounded_and_keeps_what_counts(void **state) {
+        static uint8_t bytes[WAL_BYTES_MAX + 1];
+        static char text[20000];
+        uint64_t sequence = 0;
+        Tree tree;
+        Wal *w;
+
+        memset(text, 'x', sizeof(text));
+        tree_new(&tree);
+        w = open_wal(&tree);
+        for (unsigned i = 0; i < 100; i++) {
+                assert_int_equal(wal_append(w, WAL_JOURNAL, text, sizeof(text), false, &sequence), 0);
+                append_state(w, i % N_RECORDS);
+                assert_true(read_log(&tree, bytes, sizeof(bytes)) <= WAL_BYTES_MAX);
+        }
+        assert_int_equal(wal_sent(w, sequence), 0);
+        for (unsigned i = 0; i < 2000; i++)
+                append_state(w, i % N_RECORDS);
+        assert_true(read_log(&tree, bytes, sizeof(bytes)) <= WAL_COMPACT_BYTES);
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_last(w, 1999 % N_RECORDS);
+        assert_int_equal(wal_append(w, WAL_STATE, text, 0, true, NULL), -EINVAL);
+        assert_int_equal(wal_append(w, WAL_STATE, "x\0", 2, true, NULL), -EINVAL);
+        assert_int_equal(wal_append(w, WAL_STATE, text, WAL_RECORD_MAX + 1, true, NULL), -E2BIG);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+static void count_record(const WalRecord *record, void *userdata) {
+        char *seen = userdata;
+        size_t n = strlen(seen);
+
+        (void) snprintf(seen + n, 64 - n, "%.*s", (int) record->size, (const char *) record->bytes);
+}
+
+static void test_records_for_the_journal_are_there_until_they_were_sent(void **state) {
+        char seen[64] = "";
+        uint64_t one, two;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        assert_int_equal(wal_append(w, WAL_JOURNAL, "one ", 4, false, &one), 0);
+        append_state(w, 2);
+        assert_int_equal(wal_append(w, WAL_JOURNAL, "two ", 4, false, &two), 0);
+        assert_true(two > one);
+        wal_free(w);
+
+        w = open_wal(&tree);
+        wal_unsent(w, count_record, seen);
+        assert_string_equal(seen, "one two ");
+        assert_int_equal(wal_sent(w, one), 0);
+        wal_free(w);
+
+        w = open_wal(&tree);
+        seen[0] = 0;
+        wal_unsent(w, count_record, seen);
+        assert_string_equal(seen, "two ");
+        assert_last(w, 2);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+/* No room: the limit of this process for files stands in for a full disk; the VM scenarios have a real one. */
+static void test_without_room_appending_fails_and_works_again_with_it(void **state) {
+        struct rlimit old, none;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        append_state(w, 1);
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+        none = (struct rlimit) { .rlim_cur = 100, .rlim_max = old.rlim_max };
+        (void) signal(SIGXFSZ, SIG_IGN);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+        assert_int_equal(wal_append(w, WAL_STATE, "no room\n", 8, true, NULL), -EFBIG);
+        assert_non_null(strstr(wal_problem(w), "log/" WAL_FILE));
+        assert_last(w, 1);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        append_state(w, 2);
+        assert_null(wal_problem(w));
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_null(wal_damage(w));
+        assert_last(w, 2);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+static void test_in_a_directory_that_cannot_be_written_it_opens_and_says_so(void **state) {
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        /* Nobody writes into a file's place, root neither. */
+        tree_write(&tree, "log", "not a directory");
+        w = open_wal(&tree);
+        assert_non_null(wal_problem(w));
+        assert_int_equal(wal_append(w, WAL_STATE, "x", 1, true, NULL), -ENOTDIR);
+        assert_int_equal(unlinkat(tree.fd, "log", 0), 0);
+        append_state(w, 4);
+        assert_null(wal_problem(w));
+        wal_free(w);
+
+        if (geteuid() != 0) {
+                assert_int_equal(fchmodat(tree.fd, "log/" WAL_FILE, 0400, 0), 0);
+                w = open_wal(&tree);
+                assert_last(w, 4); /* what is in it can still be read */
+                assert_non_null(wal_problem(w));
+                assert_int_equal(wal_append(w, WAL_STATE, "x", 1, true, NULL), -EACCES);
+                wal_free(w);
+        }
+        tree_done(&tree);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_what_was_appended_is_there_after_opening_again),
+                cmocka_unit_test(test_a_file_cut_anywhere_has_the_records_before_the_cut),
+                cmocka_unit_test(test_a_flipped_bit_makes_the_file_unbelievable),
+                cmocka_unit_test(test_what_is_no_log_at_all_is_put_aside),
+                cmocka_unit_test(test_the_file_stays_bounded_and_keeps_what_counts),
+                cmocka_unit_test(test_records_for_the_journal_are_there_until_they_were_sent),
+                cmocka_unit_test(test_without_room_appending_fails_and_works_again_with_it),
+                cmocka_unit_test(test_in_a_directory_that_cannot_be_written_it_opens_and_says_so),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
