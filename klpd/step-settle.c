@@ -238,6 +238,9 @@ static void settle_event(Transaction *t, const ShimEvent *event) {
                 t->ended = true;
                 t->end = event->end;
                 t->transition_end_usec = event->time_nsec / 1000;
+                /* It had completed before the reversal: what comes of that write is the opposite change. */
+                if (t->phase == SETTLE_REVERSING && !t->disable && event->end == KLP_SHIM_END_PATCHED)
+                        t->lost_race = true;
         } else if (event)
                 return;
         t->check_usec = CHECK_FIRST_USEC;
