@@ -278,6 +278,13 @@ cancel:
 	return -EMSGSIZE;
 }
 
+/* The message of a state is never split: room for one that every patch of the stack has. */
+int klp_shim_nl_states_start(struct netlink_callback *cb)
+{
+	cb->min_dump_alloc = 512 + (KLP_SHIM_MAX_STACK + 2) * nla_total_size(KLP_SHIM_NAME_LEN);
+	return 0;
+}
+
 /* cb->args: place on the stack, place in its table. */
 int klp_shim_nl_states(struct sk_buff *skb, struct netlink_callback *cb)
 {

@@ -268,6 +268,8 @@ static void fall_back(void)
 		klp_shim_slot_prev(entry->from_patch, entry->from_state, &prev);
 		if (to)
 			to->data = prev.data;
+		else	/* a plain patch's, which has the field too */
+			op->slots[entry->to_patch].plain[entry->to_state].data = prev.data;
 	}
 }
 

@@ -224,6 +224,7 @@ extern struct genl_family klp_shim_family;
 
 /* dump.c, tasks.c */
 int klp_shim_nl_patches(struct sk_buff *skb, struct netlink_callback *cb);
+int klp_shim_nl_states_start(struct netlink_callback *cb);
 int klp_shim_nl_states(struct sk_buff *skb, struct netlink_callback *cb);
 int klp_shim_nl_tasks_start(struct netlink_callback *cb);
 int klp_shim_nl_tasks(struct sk_buff *skb, struct netlink_callback *cb);

@@ -170,6 +170,11 @@ void klp_shim_modules_exit(void)
 	struct livepatch_module *m, *tmp;
 
 	unregister_module_notifier(&module_nb);
-	list_for_each_entry_safe(m, tmp, &modules, node)
+	/* Commands still look at them until the family is gone. */
+	mutex_lock(&klp_shim_mutex);
+	list_for_each_entry_safe(m, tmp, &modules, node) {
+		list_del(&m->node);
 		kfree(m);
+	}
+	mutex_unlock(&klp_shim_mutex);
 }

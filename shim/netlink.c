@@ -90,6 +90,7 @@ static const struct genl_ops ops[] = {
 	}, {
 		.cmd = KLP_SHIM_CMD_STATE_GET,
 		.flags = GENL_ADMIN_PERM,
+		.start = klp_shim_nl_states_start,
 		.dumpit = klp_shim_nl_states,
 	}, {
 		.cmd = KLP_SHIM_CMD_TASK_GET,

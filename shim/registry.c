@@ -85,7 +85,8 @@ static bool name_is_valid(const char *name, bool may_be_empty)
 	for (i = 0; name[i]; i++) {
 		if (i + 1 >= KLP_SHIM_NAME_LEN)
 			return false;
-		if (!isalnum(name[i]) && !strchr("._+-", name[i]))
+		/* For isalnum() half of Latin-1 are letters, too. */
+		if (!isascii(name[i]) || (!isalnum(name[i]) && !strchr("._+-", name[i])))
 			return false;
 	}
 	return true;
@@ -209,7 +210,8 @@ static int check_object(const struct klp_shim_patch *patch, const struct klp_obj
 		pr_err("%s: object %s has no functions\n", mod, name);
 		return -EINVAL;
 	}
-	if (strlen(name) >= MODULE_NAME_LEN || !strcmp(name, THIS_MODULE->name)) {
+	/* An empty name makes sysfs complain with a stack dump. */
+	if (!*name || strlen(name) >= MODULE_NAME_LEN || !strcmp(name, THIS_MODULE->name)) {
 		pr_err("%s: object %s can't be patched\n", mod, name);
 		return -EINVAL;
 	}

@@ -41,7 +41,8 @@ static u64 free_locked(struct klp_shim_state *state, void *obj)
 		klp_shadow_free(obj, state->id, count_and_destroy);
 	else
 		klp_shadow_free_all(state->id, count_and_destroy);
-	rec->shadow_count -= freeing.count;
+	/* A patch that made some of the same id past the shim shall not turn the count round. */
+	rec->shadow_count -= min(freeing.count, rec->shadow_count);
 	return freeing.count;
 }
 
@@ -115,13 +116,19 @@ static int note_and_construct(void *obj, void *shadow_data, void *ctor_data)
 	return ret;
 }
 
+/* Variables of the id are the shim's to count and to free only where the state declares them. */
+static bool has_shadows(const struct klp_shim_state *state)
+{
+	return state->shim_id && (state->flags & KLP_SHIM_STATE_SHADOW);
+}
+
 static bool reserve(struct klp_shim_state *state, u32 *ret_epoch)
 {
 	struct klp_shim_id *rec = state->shim_id;
 	unsigned long flags;
 	bool open;
 
-	if (!rec || !(state->flags & KLP_SHIM_STATE_SHADOW))
+	if (!has_shadows(state))
 		return false;
 
 	spin_lock_irqsave(&shadow_lock, flags);
@@ -142,7 +149,7 @@ static void *settle(struct klp_shim_state *state, void *obj, void *shadow, bool 
 
 	spin_lock_irqsave(&shadow_lock, flags);
 	if (!made) {
-		rec->shadow_count--;
+		rec->shadow_count -= min(rec->shadow_count, 1ULL);
 	} else if (!rec->open || rec->epoch != epoch) {
 		free_locked(state, obj);
 		shadow = NULL;
@@ -193,7 +200,7 @@ void klp_shim_shadow_free(struct klp_shim_state *state, void *obj)
 {
 	unsigned long flags;
 
-	if (!obj || !state->shim_id)
+	if (!obj || !has_shadows(state))
 		return;
 
 	spin_lock_irqsave(&shadow_lock, flags);
@@ -207,7 +214,7 @@ void klp_shim_shadow_free_all(struct klp_shim_state *state)
 {
 	unsigned long flags;
 
-	if (!state->shim_id)
+	if (!has_shadows(state))
 		return;
 
 	spin_lock_irqsave(&shadow_lock, flags);
