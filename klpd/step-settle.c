@@ -6,8 +6,8 @@
  *
  *   FORWARD    in force -> done. Gone back without our doing -> failed. Deadline or cancel -> REVERSING
  *   REVERSING  gone back -> reversed or cancelled. In force after all -> done ("completed, not reversed").
- *              The write
- *              came after completion and has begun the opposite change (SEMANTICS.md section 3) -> AGAIN
+ *              The write came after completion and has begun the opposite change (SEMANTICS.md section 3)
+ *              -> AGAIN
  *   AGAIN      in force -> done, as above. The opposite change completed too -> from `replan` on, forwards
  *
  * Before the helper has answered to the write of a phase nothing is concluded in it.
@@ -138,8 +138,8 @@ static void settle_reverse(Transaction *t, TransactionResult why) {
         settle_write(t, SETTLE_REVERSING, t->disable);
 }
 
-/* A plain patch has no events, and klpd may not have been there to hear them: a replace that completed shows
- * in that the replaced ones are gone. */
+/* A plain patch has no events, others may get lost, or klpd wasn't there to hear them: a replace that completed
+ * shows in that the replaced ones are gone. */
 static bool settle_lost_race(Transaction *t) {
         Hands *hands = t->world->hands;
         KernelPatch kernel;
@@ -147,7 +147,7 @@ static bool settle_lost_race(Transaction *t) {
 
         if (t->lost_race)
                 return true;
-        if (t->disable || !(transaction_is_plain(t) || t->recovered) || !t->replaced)
+        if (t->disable || !t->replaced)
                 return false;
         STRV_FOREACH(name, t->replaced)
         if (hands->vtable->read_patch(hands, *name, &kernel) < 0 || (kernel.listed && kernel.enabled))
@@ -178,8 +178,8 @@ static void settle_not_in_force(Transaction *t) {
         if (t->n_again >= TRANSACTION_AGAIN_MAX) {
                 transaction_fail(t, TRANSACTION_FAILED, -ECANCELED, ERROR_FAILED,
                                  "The transition of '%s' completed before it could be reversed, and "
-                                 "bringing it forward "
-                                 "again failed %u times: it isn't enabled, nor is what it replaced",
+                                 "bringing it forward again failed %u times: it isn't enabled, nor is "
+                                 "what it replaced",
                                  t->name, t->n_again);
                 return;
         }

@@ -4,11 +4,13 @@
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        _cleanup_free_ char *s = strndup((const char *) data, size), *vendor = NULL, *stream = NULL;
+        _cleanup_free_ char *s = malloc(size + 1), *vendor = NULL, *stream = NULL;
         _cleanup_patch_unref_ Patch *p = NULL;
         Relation r;
 
         must(s);
+        memcpy(s, data, size);
+        s[size] = 0; /* ends at the first NUL, wherever it is */
         if (relation_parse(s, &r) >= 0) {
                 must(patch_new("p", &p) == 0);
                 (void) relation_matches(&r, p);
