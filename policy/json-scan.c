@@ -128,7 +128,7 @@ size_t json_utf8_length(const unsigned char *p, size_t left) {
         return 0;
 }
 
-static int hex4(const char *p, const char *end, unsigned *ret) {
+int json_hex4(const char *p, const char *end, unsigned *ret) {
         unsigned v = 0;
 
         if (end - p < 4)
@@ -162,7 +162,7 @@ static int scan_escape(Scan *s) {
                 s->p++;
                 return 0;
         }
-        if (hex4(s->p + 1, s->end, &u) < 0)
+        if (json_hex4(s->p + 1, s->end, &u) < 0)
                 return fail(s, at, -EBADMSG, "\\u needs four hexadecimal digits");
         s->p += 5;
         if (u == 0)
@@ -171,7 +171,7 @@ static int scan_escape(Scan *s) {
                 return fail(s, at, -EBADMSG, "lone surrogate in a string");
         if (u < 0xd800 || u > 0xdbff)
                 return 0;
-        if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || hex4(s->p + 2, s->end, &low) < 0 ||
+        if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u' || json_hex4(s->p + 2, s->end, &low) < 0 ||
             low < 0xdc00 || low > 0xdfff)
                 return fail(s, at, -EBADMSG, "lone surrogate in a string");
         s->p += 6;

@@ -56,6 +56,8 @@ int json_scan_tape(JsonTape *t, const char *text, size_t size, unsigned depth_ma
 
 /* Length of the well-formed UTF-8 sequence at p (no overlong forms, no surrogates, at most U+10FFFF), or 0. */
 size_t json_utf8_length(const unsigned char *p, size_t left);
+/* The four hexadecimal digits behind \u; -EBADMSG. */
+int json_hex4(const char *p, const char *end, unsigned *ret);
 
 /* Line and column, from 1, of an offset. */
 void json_position(const char *text, size_t offset, unsigned *ret_line, unsigned *ret_column);
