@@ -9,6 +9,7 @@
 
 #include "klpctl.h"
 #include "parse.h"
+#include "policy/fleet.h"
 
 enum {
         ARG_VERSION = 0x100,
@@ -32,6 +33,8 @@ enum {
         ARG_POLICY,
         ARG_PROFILE,
         ARG_BATCH,
+        ARG_SUMMARY,
+        ARG_AT,
         ARG_STACKS,
         ARG_SINCE,
         ARG_UNTIL,
@@ -63,13 +66,15 @@ static const struct {
         { "replace-foreign", no_argument, ARG_REPLACE_FOREIGN, TAKES_OVERRIDE },
         { "allow-vendor", required_argument, ARG_ALLOW_VENDOR, TAKES_OVERRIDE },
         { "request", required_argument, ARG_REQUEST, TAKES_PLAN },
-        { "inventory", required_argument, ARG_INVENTORY, TAKES_PLAN },
+        { "inventory", required_argument, ARG_INVENTORY, TAKES_PLAN | TAKES_FLEET },
         { "candidate", required_argument, ARG_CANDIDATE, TAKES_PLAN },
         { "patch", required_argument, ARG_PATCH, TAKES_PLAN | TAKES_HISTORY },
         { "repository", required_argument, ARG_REPOSITORY, TAKES_PLAN },
         { "policy", required_argument, ARG_POLICY, TAKES_PLAN },
         { "profile", required_argument, ARG_PROFILE, TAKES_PLAN | TAKES_POLICY },
         { "batch", no_argument, ARG_BATCH, TAKES_PLAN },
+        { "summary", no_argument, ARG_SUMMARY, TAKES_FLEET },
+        { "at", required_argument, ARG_AT, TAKES_FLEET },
         { "stacks", no_argument, ARG_STACKS, TAKES_BLOCKING },
         { "since", required_argument, ARG_SINCE, TAKES_HISTORY },
         { "until", required_argument, ARG_UNTIL, TAKES_HISTORY },
@@ -125,6 +130,10 @@ static void help(const Ctl *c) {
                "     --policy FILE          Policy (JSON)\n"
                "     --profile NAME         upstream, block-disable or level-only\n"
                "     --batch                One case per line of standard input\n"
+               "\n%sfleet plan, diff, explain:%s\n"
+               "     --inventory FILE       Hosts, one per line (JSON)\n"
+               "     --summary              Numbers only, not each host\n"
+               "     --at TIME              As if it were then\n"
                "\n%shistory, blocking:%s\n"
                "     --since TIME --until TIME\n"
                "                            Only what happened then\n"
@@ -139,7 +148,7 @@ static void help(const Ctl *c) {
                "     --kernel RELEASE       Remove the patch of this kernel, not of the running one\n"
                "\nExit status: 0 done or nothing to do, 1 failed, 2 usage, 3 refused by the policy,\n"
                "4 not authorised, 5 timed out and reversed. See klpctl(8).\n",
-               on, off, on, off, on, off, on, off, on, off);
+               on, off, on, off, on, off, on, off, on, off, on, off);
 }
 
 static int parse_json_mode(Ctl *c, const char *value) {
@@ -166,6 +175,14 @@ static int parse_when(Ctl *c, const char *name, const char *value, uint64_t *ret
                                  name, value);
 
         return -1;
+}
+
+/* As fleet files write it, or as people do. */
+static int parse_at(Ctl *c, const char *value) {
+        if (fleet_parse_timestamp(value, &c->args.at_usec) >= 0)
+                return -1;
+
+        return parse_when(c, "at", value, &c->args.at_usec);
 }
 
 static int add_vendor(Ctl *c, const char *vendor) {
@@ -215,6 +232,8 @@ static int parse_value(Ctl *c, int option, const char *value) {
                 else if (parse_u64(value, &a->lines) < 0 || a->lines == 0)
                         return ctl_usage(c, "--lines: '%s' is no number of lines.", value);
                 return -1;
+        case ARG_AT:
+                return parse_at(c, value);
         case ARG_SINCE:
                 return parse_when(c, "since", value, &a->since_usec);
         case ARG_UNTIL:
@@ -282,6 +301,9 @@ static int apply_option(Ctl *c, int option, const char *value) {
                 break;
         case ARG_BATCH:
                 a->batch = true;
+                break;
+        case ARG_SUMMARY:
+                a->summary = true;
                 break;
         case ARG_STACKS:
                 a->stacks = true;

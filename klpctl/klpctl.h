@@ -47,6 +47,10 @@ typedef struct Arguments {
         const char *request, *inventory, *candidate, *patch, *repository, *policy, *profile;
         bool batch;
 
+        /* fleet; inventory, too */
+        bool summary;
+        uint64_t at_usec; /* 0: now */
+
         /* import, remove */
         bool replace;
         const char *kernel;
@@ -95,6 +99,7 @@ enum {
         TAKES_POLICY = 1 << 6, /* profile */
         TAKES_IMPORT = 1 << 7, /* reason, replace */
         TAKES_REMOVE = 1 << 8, /* reason, kernel */
+        TAKES_FLEET = 1 << 9,
 };
 
 typedef struct Verb {
@@ -113,6 +118,7 @@ int verb_blocking(Ctl *c, int n, char **words);
 int verb_cancel(Ctl *c, int n, char **words);
 int verb_disable(Ctl *c, int n, char **words);
 int verb_downgrade(Ctl *c, int n, char **words);
+int verb_fleet(Ctl *c, int n, char **words);
 int verb_history(Ctl *c, int n, char **words);
 int verb_import(Ctl *c, int n, char **words);
 int verb_jobs(Ctl *c, int n, char **words);

@@ -32,6 +32,8 @@ static const Verb verbs[] = {
         { "verify", 0, -1, 0, verb_verify, "[PATCH...]", "Read its files afresh and check them" },
         { "policy", 1, 2, TAKES_POLICY, verb_policy, "show|check|explain",
           "Show, check or explain policies and rules" },
+        { "fleet", 1, -1, TAKES_FLEET, verb_fleet, "validate|plan|diff|explain",
+          "Check fleet files, and what they would do to hosts" },
 };
 
 const Verb *verb_table(size_t *ret_n) {

@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -83,4 +84,12 @@ int module_digest_fd(int fd, size_t max, char buf[static DIGEST_HEX_LEN + 1]) {
         r = module_digest(map, (size_t) st.st_size, buf);
         munmap(map, (size_t) st.st_size);
         return r;
+}
+
+int digest_hmac(const void *key, size_t key_size, const void *bytes, size_t size, uint8_t ret[static 32]) {
+        unsigned n = 0;
+
+        if (!HMAC(EVP_sha256(), key, (int) key_size, bytes, size, ret, &n) || n != 32)
+                return -EIO;
+        return 0;
 }

@@ -143,24 +143,41 @@ static bool label_matches(const FleetLabelMatch *m, const FleetHost *host) {
 }
 
 /* The parser bounds how deep matches nest. */
-bool fleet_match(const FleetMatch *m, const FleetHost *host) {
+const char *fleet_match_why(const FleetMatch *m, const FleetHost *host) {
         bool one = m->n_any == 0;
 
-        if (!patterns_allow(&m->hostname, host->hostname) ||
-            !patterns_allow(&m->machine_id, host->machine_id) ||
-            !patterns_allow(&m->kernel, host->kernel) || !patterns_allow(&m->os, host->os))
-                return false;
+        if (!patterns_allow(&m->hostname, host->hostname))
+                return "hostname";
+        if (!patterns_allow(&m->machine_id, host->machine_id))
+                return "machine_id";
+        if (!patterns_allow(&m->kernel, host->kernel))
+                return "kernel";
+        if (!patterns_allow(&m->os, host->os))
+                return "os";
         for (size_t i = 0; i < m->n_labels; i++)
                 if (!label_matches(&m->labels[i], host))
-                        return false;
+                        return m->labels[i].key.s;
         for (size_t i = 0; !one && i < m->n_any; i++)
                 one = fleet_match(&m->any[i], host);
         if (!one)
-                return false;
+                return "any";
         for (size_t i = 0; i < m->n_not; i++)
                 if (fleet_match(&m->not[i], host))
+                        return "not";
+        return NULL;
+}
+
+bool fleet_match(const FleetMatch *m, const FleetHost *host) {
+        return !fleet_match_why(m, host);
+}
+
+bool fleet_match_is_everything(const FleetMatch *m) {
+        const FleetPatterns *p[] = { &m->hostname, &m->machine_id, &m->kernel, &m->os };
+
+        for (unsigned i = 0; i < ELEMENTSOF(p); i++)
+                if (p[i]->n_exact > 0 || p[i]->n_globs > 0)
                         return false;
-        return true;
+        return m->n_labels == 0 && m->n_any == 0 && m->n_not == 0;
 }
 
 /* --- the hash --- */

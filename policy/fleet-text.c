@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "policy/fleet-internal.h"
+#include "policy/json-writer.h"
 
 static const char *const verdicts[_FLEET_VERDICT_MAX] = {
         [FLEET_UNMANAGED] = "unmanaged", [FLEET_DONE] = "done", [FLEET_CHANGE] = "change",
@@ -259,4 +260,75 @@ char *fleet_decision_describe(const FleetDecision *d, const FleetHost *host, cha
         if (d->verdict == FLEET_WAIT)
                 add_wait(&t, d);
         return buf;
+}
+
+/* --- JSON --- */
+
+static void write_time(JsonWriter *w, const char *key, uint64_t t) {
+        if (t > 0)
+                json_write_member(w, key, FLEET_FORMAT_TIMESTAMP(t));
+}
+
+static void write_goal(JsonWriter *w, const FleetDecision *d) {
+        json_write_key(w, "goal");
+        if (!d->has_goal)
+                json_write_null(w);
+        else if (d->goal_none)
+                json_write_string(w, "none");
+        else
+                json_write_u64(w, d->goal);
+}
+
+static void write_gates(JsonWriter *w, uint32_t gates) {
+        static const char *const names[] = { "clock", "window", "rollout", "wave", "splay" };
+
+        json_write_key(w, "gates");
+        json_write_open(w, '[');
+        for (unsigned i = 0; i < ELEMENTSOF(names); i++)
+                if (gates & 1U << i)
+                        json_write_string(w, names[i]);
+        json_write_close(w, ']');
+}
+
+static void write_fix(const char *fix, void *userdata) {
+        json_write_string(userdata, fix);
+}
+
+void fleet_decision_write(const FleetDecision *d, const FleetHost *host, JsonWriter *w) {
+        char text[512];
+
+        json_write_member(w, "verdict", verdicts[d->verdict]);
+        json_write_member(w, "reason", reasons[d->reason]);
+        json_write_member(w, "message", fleet_decision_describe(d, host, text, sizeof(text)));
+        if (d->rule) {
+                json_write_member(w, "rule", d->rule->name);
+                json_write_member(w, "document", d->rule->document->source);
+                (void) snprintf(text, sizeof(text), "%s/%s", d->rule->vendor, d->rule->stream);
+                json_write_member(w, "stream", text);
+                json_write_key(w, "level");
+                if (d->running)
+                        json_write_u64(w, d->running->level);
+                else
+                        json_write_null(w);
+                write_goal(w, d);
+                json_write_member(w, "action", actions[d->action]);
+        }
+        if (d->entry) {
+                json_write_member(w, "patch", d->entry->patch);
+                json_write_member(w, "digest", d->entry->digest);
+        }
+        json_write_key(w, "drift");
+        json_write_bool(w, d->drift);
+        if (d->gates)
+                write_gates(w, d->gates);
+        if (d->wave)
+                json_write_member(w, "wave", d->wave->name);
+        write_time(w, "until", d->until);
+        write_time(w, "window_end", d->window_end);
+        if (d->verdict != FLEET_DONE && fleet_open_fixes(d, host, NULL, NULL) > 0) {
+                json_write_key(w, "open_fixes");
+                json_write_open(w, '[');
+                (void) fleet_open_fixes(d, host, write_fix, w);
+                json_write_close(w, ']');
+        }
 }

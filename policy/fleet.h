@@ -327,6 +327,9 @@ const char *fleet_reason_to_string(FleetReason r);
 const char *fleet_action_to_string(FleetAction a);
 /* One sentence without a full stop, cut where it doesn't fit; may contain text of documents. Returns buf. */
 char *fleet_decision_describe(const FleetDecision *d, const FleetHost *host, char *buf, size_t size);
+/* The decision as members of an object that is open in the writer (klpctl(8), "fleet plan"). */
+typedef struct JsonWriter JsonWriter;
+void fleet_decision_write(const FleetDecision *d, const FleetHost *host, JsonWriter *w);
 /* "7", "7 or higher", "latest", "none", "-". Returns buf. */
 char *fleet_rule_goal(const FleetRule *rule, char *buf, size_t size);
 
@@ -335,6 +338,10 @@ char *fleet_rule_goal(const FleetRule *rule, char *buf, size_t size);
 bool fleet_glob_match(FleetSlice pattern, FleetSlice text, bool ignore_case);
 bool fleet_patterns_match(const FleetPatterns *p, FleetSlice text);
 bool fleet_match(const FleetMatch *m, const FleetHost *host);
+/* NULL if it matches, else what doesn't: "hostname", "machine_id", "kernel", "os", "any", "not", or a label. */
+const char *fleet_match_why(const FleetMatch *m, const FleetHost *host);
+/* It has no condition at all. */
+bool fleet_match_is_everything(const FleetMatch *m);
 
 /* Where in 0…99 a host is: it is inside a rollout of P percent if that is less than P. SipHash-2-4 of the
  * salt, keyed with the application-specific machine id. */

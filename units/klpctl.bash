@@ -26,19 +26,20 @@ _klpctl() {
                            --allow-vendor'
                 [plan]='--level --stream --accept-irreversible --replace-foreign --allow-vendor --request --inventory
                         --candidate --patch --repository --policy --profile --batch'
+                [fleet]='--inventory --summary --at'
                 [history]='--since --until --patch -n --lines -r --reverse -b --boot --file'
                 [import]='--replace --reason'
                 [remove]='--kernel --reason'
         )
         local -A verbs=(
                 [list]='' [status]='' [show]='' [plan]=plan [apply]=request [downgrade]=request [disable]=request
-                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [import]=import [remove]=remove [verify]=''
+                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]=''
         )
 
         for ((i = 1; i < COMP_CWORD; i++)); do
                 case ${COMP_WORDS[i]} in
                 --reason | --timeout | --level | --stream | --allow-vendor | --request | --inventory | --candidate | \
-                        --patch | --repository | --policy | --profile | --since | --until | --lines | -n | --file | --kernel)
+                        --patch | --repository | --policy | --profile | --at | --since | --until | --lines | -n | --file | --kernel)
                         ((i++))
                         ;;
                 -*) ;;
@@ -55,7 +56,7 @@ _klpctl() {
         --inventory | --candidate | --policy | --file) files=-f ;;
         --repository) files=-d ;;
         --patch) words=$(__klpctl_patches) ;;
-        --since | --until) words='today yesterday now' ;;
+        --since | --until | --at) words='today yesterday now' ;;
         --reason | --timeout | --level | --stream | --allow-vendor | --lines | -n | --kernel) return ;;
         *)
                 if [[ $cur == -* ]]; then
@@ -75,6 +76,10 @@ _klpctl() {
                         disable) words=$(__klpctl_patches '/"state":"enabled"/p') ;;
                         plan) words="apply downgrade disable $(__klpctl_patches)" files=-f ;;
                         cancel) words=$(__klpctl_jobs) ;;
+                        fleet)
+                                words='validate plan diff explain' files=''
+                                [[ $prev == fleet ]] || words='' files=-f
+                                ;;
                         policy)
                                 case $prev in
                                 policy) words='show check explain' ;;

@@ -40,6 +40,8 @@ complete_is --since --patch '!--reason' -- klpctl history --
 complete_is --stacks -- klpctl blocking --
 complete_is --inventory --batch --profile -- klpctl plan --
 complete_is upstream block-disable level-only -- klpctl plan --profile ''
+complete_is validate plan diff explain -- klpctl fleet ''
+complete_is --inventory --summary --at '!--batch' -- klpctl fleet --
 complete_is show check explain -- klpctl policy ''
 complete_is block-disable kernel-release ready -- klpctl policy explain ''
 complete_is apply downgrade disable -- klpctl plan ''

@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""klpctl fleet: documents, inventories, and what is printed about them. No daemon, no bus, no privileges."""
+
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import tempfile
+import unittest
+
+from common import run
+
+NOW = '--at=2026-11-21T12:00:00Z'
+APPLICATION = bytes.fromhex('5b38121f9069afcb30173d7b898a0df0')  # klpd-fleet.json(5)
+
+
+def host(name, level=5, kernel='6.1.0-47-amd64', **more):
+    patches = [{'name': f'klp_{level}', 'vendor': 'acme', 'stream': 'base', 'level': level, 'fixes': ['CVE-1']}]
+    return {'hostname': name, 'inventory': {'kernel': kernel, 'patches': patches if level else []}, **more}
+
+
+def rule(name, **more):
+    return {'name': name, 'stream': 'acme/base', **more}
+
+
+LEVELS = [{'stream': 'acme/base', 'kernel': '6.1.*', 'level': n, 'fixes': [f'CVE-{i}' for i in range(1, n - 3)]}
+          for n in (5, 6, 7)]
+
+
+class Fleet(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.dir)
+
+    def write(self, name, content):
+        path = os.path.join(self.dir, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    def hosts(self, *hosts):
+        return '--inventory=' + self.write('hosts.jsonl', ''.join(json.dumps(h) + '\n' for h in hosts))
+
+    def check(self, status, *words):
+        r = run(*words, DBUS_SYSTEM_BUS_ADDRESS='unix:path=/nonexistent')
+        self.assertEqual(r.status, status, r)
+        return r
+
+    def plan(self, status, *words):
+        lines = [json.loads(line) for line in self.check(status, 'fleet', 'plan', '--json', NOW, *words).out.splitlines()]
+        return lines[:-1], lines[-1]['summary']
+
+    def test_validate_says_file_line_and_key(self):
+        good = self.write('good.json', {'rules': [rule('a', level=7)]})
+        bad = self.write('bad.json', '{\n  "rules": [\n    {"name": "a", "levle": 7}\n  ]\n}\n')
+        self.assertIn('is valid: 1 rules', self.check(0, 'fleet', 'validate', good).out)
+        r = self.check(1, 'fleet', 'validate', good, bad)
+        self.assertIn(f'{bad}:3: rules[0].levle: unknown key', r.err)
+        self.assertIn('good.json: is valid', r.out)  # what is wrong with one does not hide the others
+        o = self.check(1, 'fleet', 'validate', '--json', good, bad).json()
+        self.assertEqual([(d['valid'], d.get('line'), d.get('key')) for d in o['documents']],
+                         [(False, 3, 'rules[0].levle'), (True, None, None)])
+        self.check(1, 'fleet', 'validate', os.path.join(self.dir, 'nowhere'))
+
+    def test_validate_refuses_what_systemd_does_not_know(self):
+        for calendar, timezone in (('Sat 25:00', 'UTC'), ('Sat 02:00', 'Europe/Nowhere')):
+            window = {'calendar': calendar, 'duration': '2h', 'timezone': timezone}
+            bad = self.write('bad.json', {'rules': [rule('a', level=7, windows=[window])]})
+            self.assertIn(f'a: the window "{calendar}" ({timezone}): ', self.check(1, 'fleet', 'validate', bad).err)
+
+    def test_validate_warns_of_what_can_hardly_be_meant(self):
+        self.write('d/10.json', {'levels': [{'kernel': 'k', 'level': 3, 'digest': '0' * 64}], 'rules': [rule('all', level=7)]})
+        self.write('d/20.json', {'levels': [{'kernel': 'k', 'level': 3, 'digest': '1' * 64}], 'rules': [rule('never', level=6)],
+                                 'not_after': '2026-11-21T12:00:00Z'})
+        o = self.check(0, 'fleet', 'validate', '--json', NOW, os.path.join(self.dir, 'd')).json()
+        self.assertTrue(o['valid'])
+        for text, warning in zip(('has expired', 'never matches', 'is stated differently'), o['warnings'], strict=True):
+            self.assertIn(text, warning)
+
+    def test_plan_has_a_line_per_host_and_a_summary(self):
+        d = self.write('a.json', {'levels': LEVELS, 'rules': [rule('db', match={'hostname': ['db*']}, level='latest', hold='audit'),
+                                                              rule('rest', level='latest')]})
+        lines, summary = self.plan(0, self.hosts(host('db-1'), host('web-1'), host('web-2', 7)), d)
+        self.assertEqual([(o['hostname'], o['rule'], o['level'], o['goal'], o['verdict'], o['reason']) for o in lines],
+                         [('db-1', 'db', 5, 7, 'stay', 'hold-rule'), ('web-1', 'rest', 5, 7, 'change', 'ready'),
+                          ('web-2', 'rest', 7, 7, 'done', 'at-goal')])
+        self.assertEqual(lines[0]['open_fixes'], ['CVE-2', 'CVE-3'])
+        self.assertEqual(summary['verdicts'], {'unmanaged': 0, 'done': 1, 'change': 1, 'wait': 0, 'stay': 1})
+        self.assertEqual(summary['open_fixes'], [{'fix': 'CVE-2', 'hosts': 1}, {'fix': 'CVE-3', 'hosts': 1}])
+        self.assertEqual([(r['rule'], r['hosts']) for r in summary['rules']], [('db', 1), ('rest', 2)])
+        only = self.check(0, 'fleet', 'plan', '--json', '--summary', NOW, self.hosts(host('db-1')), d).json()
+        self.assertEqual(list(only), ['summary'])
+        text = self.check(0, 'fleet', 'plan', NOW, self.hosts(host('db-1')), d).out
+        for word in ('db-1', 'hold-rule', '1 hosts.'):
+            self.assertIn(word, text)
+
+    def test_a_line_that_is_no_host_is_said_and_the_rest_goes_on(self):
+        d = self.write('a.json', {'rules': [rule('all', level=7)]})
+        inventory = self.write('hosts.jsonl', '\n'.join((json.dumps(host('a')), '{"hostname": "b\\u001b"}', '',
+                                                         json.dumps(host('c')))))
+        lines, summary = self.plan(1, f'--inventory={inventory}', d)
+        self.assertEqual([o.get('hostname') for o in lines], ['a', None, 'c'])
+        self.assertEqual((lines[1]['line'], lines[1]['error']['key']), (2, 'hostname'))
+        self.assertEqual((summary['hosts'], summary['invalid']), (2, 1))
+
+    def test_names_order_and_hide_documents(self):
+        for path, name in (('etc/50.json', 'etc50'), ('usr/10.json', 'usr10'), ('usr/50.json', 'usr50'), ('usr/99.json', 'usr99')):
+            self.write(path, {'rules': [rule(name, level=7, match={'kernel': ['x' if name == 'usr10' else '*']})]})
+        self.write('etc/99.json', '')
+        directories = [os.path.join(self.dir, d) for d in ('etc', 'usr')]
+        lines, summary = self.plan(0, self.hosts(host('a')), *directories)
+        self.assertEqual([r['rule'] for r in summary['rules']], ['usr10', 'etc50'])
+        self.assertEqual(lines[0]['rule'], 'etc50')
+
+    def test_windows_are_in_their_time_zone(self):
+        window = {'calendar': 'Sat 13:30', 'duration': '1h', 'timezone': 'Europe/Berlin'}  # 12:30 UTC in winter
+        d = self.write('a.json', {'rules': [rule('all', level=7, windows=[window])]})
+        for at, verdict, until in (('2026-11-21T12:29:59Z', 'wait', '2026-11-21T12:30:00Z'),
+                                   ('2026-11-21T12:30:00Z', 'change', '2026-11-21T12:30:00Z'),
+                                   ('2026-11-21T13:29:59Z', 'change', '2026-11-21T13:29:59Z'),
+                                   ('2026-11-21T13:30:00Z', 'wait', '2026-11-28T12:30:00Z'),
+                                   ('2026-07-03T13:30:00Z', 'wait', '2026-07-04T11:30:00Z')):
+            o = self.check(0, 'fleet', 'explain', '--json', f'--at={at}', self.hosts(host('a')), d).json()
+            self.assertEqual((o['verdict'], o['until']), (verdict, until), at)
+
+    def test_diff_says_which_hosts_change(self):
+        old = self.write('old.json', {'levels': LEVELS, 'rules': [rule('all', level=6)]})
+        new = self.write('new.json', {'levels': LEVELS, 'rules': [rule('web', match={'hostname': ['web*']}, level=7),
+                                                                  rule('others', level=6)]})
+        inventory = self.hosts(host('web-1'), host('db-1'))
+        lines = [json.loads(line) for line in self.check(0, 'fleet', 'diff', '--json', NOW, old, new, inventory).out.splitlines()]
+        self.assertEqual([(o['hostname'], o['old']['goal'], o['new']['goal']) for o in lines[:-1]], [('web-1', 6, 7)])
+        self.assertEqual(lines[-1]['summary'], {'hosts': 2, 'changed': 1, 'invalid': 0})
+        self.assertIn('1 of 2 hosts change.', self.check(0, 'fleet', 'diff', NOW, old, new, inventory).out)
+        self.assertIn('0 of 2 hosts change.', self.check(0, 'fleet', 'diff', NOW, old, old, inventory).out)
+
+    def test_explain_says_who_won_and_who_did_not(self):
+        d = self.write('a.json', {'levels': LEVELS, 'rules': [rule('db', match={'labels': {'role': ['db']}}, level=7),
+                                                              rule('rest', level='latest', hold='audit')]})
+        out = self.check(0, 'fleet', 'explain', NOW, self.hosts(host('web-1', labels={'role': 'web'})), d).out
+        for text in ("db: role doesn't match", 'rest (', 'stay (hold-rule)', 'held by the rule: audit', 'CVE-2, CVE-3'):
+            self.assertIn(text, out)
+
+    def test_host_id_is_systemds_application_specific_id(self):
+        machine = '0123456789abcdef0123456789abcdef'
+        mac = bytearray(hmac.new(bytes.fromhex(machine), APPLICATION, hashlib.sha256).digest()[:16])
+        mac[6], mac[8] = mac[6] & 0x0f | 0x40, mac[8] & 0x3f | 0x80
+        d = self.write('a.json', {'rules': [rule('all', level=7, rollout=0)]})
+        messages = {self.plan(0, self.hosts(h), d)[0][0]['message']
+                    for h in (host('a', machine_id=machine), host('a', host_id=bytes(mac).hex()))}
+        self.assertEqual(len(messages), 1)
+        self.assertIn('the host is in its percent', messages.pop())
+        other = self.plan(0, self.hosts(host('a')), d)[0][0]['message']
+        self.assertIn("the host's id is not known", other)
+
+    def test_wrong_command_lines(self):
+        d = self.write('a.json', {'rules': [rule('all', level=7)]})
+        for words in (['plan', d], ['explain', d], ['diff', d], ['nonsense'], ['validate', '--inventory=x', d],
+                      ['explain', '--summary', d], ['plan', '--at=someday', d]):
+            self.check(2, 'fleet', *words)
+
+
+if __name__ == '__main__':
+    unittest.main()
