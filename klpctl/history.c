@@ -61,6 +61,7 @@ static const struct {
         { "KLPD_FROM", "from", FIELD_NUMBER },
         { "KLPD_TO", "to", FIELD_NUMBER },
         { "KLPD_BLOCKER", "blockers", FIELD_LIST },
+        { "KLPD_STACK", "stacks", FIELD_LIST },
         { "KLPD_DIGEST", "digest", FIELD_TEXT },
         { "KLPD_STEP", "step", FIELD_TEXT },
         { "KLPD_RECOVERY", "recovery", FIELD_TEXT },

@@ -8,7 +8,7 @@
 #include "klpd/audit.h"
 #include "klpd/log.h"
 
-#define FIELDS_MAX 512U
+#define FIELDS_MAX 640U
 #define FIELD_BYTES_MAX (256U * 1024U)
 #define MESSAGE_BYTES_MAX 4096U
 

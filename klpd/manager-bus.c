@@ -433,6 +433,8 @@ const sd_bus_vtable manager_vtable[] = {
                                         SD_BUS_ARGS("u", id, "o", job, "s", result, "s", error, "s", message,
                                                     "s", plan),
                                         0),
+                SD_BUS_SIGNAL_WITH_ARGS("JobStalled",
+                                        SD_BUS_ARGS("u", id, "o", job, "t", usec, "aa{sv}", tasks), 0),
                 SD_BUS_SIGNAL_WITH_ARGS("PatchesChanged", SD_BUS_NO_ARGS, 0),
                 SD_BUS_VTABLE_END,
 };
@@ -510,6 +512,22 @@ void manager_announce_job_end(Manager *m, const Job *job) {
                                t->plan_json ?: "");
         if (r < 0)
                 log_warning("Can't announce the end of job %u: %s", job->id, strerror(-r));
+}
+
+/* Without stacks: those are for who may read them (ListBlocking). */
+void manager_announce_stall(Manager *m, const Job *job, uint64_t usec, const Blocker *blockers, size_t n) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(m->bus, &signal, MANAGER_PATH, MANAGER_INTERFACE, "JobStalled");
+        if (r >= 0)
+                r = sd_bus_message_append(signal, "uot", job->id, job->path, usec);
+        if (r >= 0)
+                r = manager_append_blockers(signal, blockers, n, false);
+        if (r >= 0)
+                r = sd_bus_send(m->bus, signal, NULL);
+        if (r < 0)
+                log_warning("Can't announce that job %u is held up: %s", job->id, strerror(-r));
 }
 
 void manager_announce_changes(Manager *m) {

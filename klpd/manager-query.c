@@ -2,14 +2,12 @@
 /*
  * Calls on the bus that change nothing but can't be answered at once: those that first have the repository
  * looked at, a module inspected, or kernel stacks read. Each is a Query, bounded in number; the manager owns
- * them, and drops them with the connection. A query whose helper call is still out when it is dropped lives
- * on, unanswered, until that is back.
+ * them, and drops them with the connection.
  */
 #include <stdio.h>
 
 #include "klpd/log.h"
 #include "klpd/manager.h"
-#include "klpd/tasks.h"
 #include "policy/json.h"
 
 int query_new(Manager *m, sd_bus_message *message, Query **ret) {
@@ -31,17 +29,6 @@ int query_new(Manager *m, sd_bus_message *message, Query **ret) {
         return *ret = q, 0;
 }
 
-static void query_destroy(Query *q) {
-        for (size_t i = 0; q->stacks && i < q->n_tasks; i++)
-                free(q->stacks[i]);
-        free(q->stacks);
-        free(q->tasks);
-        free(q->wanted);
-        free(q->name);
-        free(q->release);
-        free(q);
-}
-
 Query *query_free(Query *q) {
         if (!q)
                 return NULL;
@@ -53,12 +40,12 @@ Query *query_free(Query *q) {
         repository_wait_free(q->wait);
         import_free(q->import);
         q->manager->hands->vtable->inspect_free(q->inspection);
+        blockers_read_free(q->blockers);
         job_spec_free(q->spec);
         sd_bus_message_unref(q->message);
-        if (q->pending)
-                q->cancelled = true; /* the helper's answer destroys it */
-        else
-                query_destroy(q);
+        free(q->name);
+        free(q->release);
+        free(q);
         return NULL;
 }
 
@@ -199,35 +186,7 @@ int manager_query_describe(Manager *m, const char *name, sd_bus_message *message
 
 /* ---- ListBlocking ---- */
 
-/* "[<0>] do_something+0x12/0x34 [module]" -> "do_something". */
-static bool frame_function(const char *line, char *buf, size_t size) {
-        const char *p = line;
-        size_t n;
-
-        if (*p == '[') {
-                p = strchr(p, ']');
-                if (!p)
-                        return false;
-                p += 1 + strspn(p + 1, " ");
-        }
-        n = strcspn(p, "+ \n");
-        if (n == 0 || n >= size)
-                return false;
-        memcpy(buf, p, n);
-        buf[n] = 0;
-        return true;
-}
-
-static bool is_patched(const Inventory *inventory, const char *function) {
-        for (size_t i = 0; inventory && i < inventory->n_patches; i++)
-                for (size_t k = 0; k < inventory->patches[i]->n_functions; k++)
-                        if (streq(inventory->patches[i]->functions[k].function, function))
-                                return true;
-        return false;
-}
-
-static int append_stack(sd_bus_message *reply, const Inventory *inventory, const char *stack) {
-        char function[256], patched[256] = "";
+static int append_stack(sd_bus_message *reply, const char *stack) {
         int r;
 
         r = sd_bus_message_open_container(reply, 'e', "sv");
@@ -243,102 +202,45 @@ static int append_stack(sd_bus_message *reply, const Inventory *inventory, const
 
                 (void) snprintf(frame, sizeof(frame), "%.*s", (int) (n < 500 ? n : 500), line);
                 r = sd_bus_message_append(reply, "s", frame);
-                if (!*patched && frame_function(frame, function, sizeof(function)) &&
-                    is_patched(inventory, function))
-                        (void) snprintf(patched, sizeof(patched), "%s", function);
                 line += n + (line[n] == '\n');
         }
         for (unsigned i = 0; r >= 0 && i < 3; i++)
                 r = sd_bus_message_close_container(reply);
-        if (r >= 0 && *patched)
-                r = sd_bus_message_append(reply, "{sv}", "function", "s", patched);
         return r;
 }
 
-static int append_task(sd_bus_message *reply, const Inventory *inventory, const ShimTask *task,
-                       const char *stack, bool with_stack) {
-        _cleanup_free_ char *unit = NULL;
+int manager_append_blockers(sd_bus_message *message, const Blocker *blockers, size_t n, bool with_stacks) {
         int r;
 
-        if (!task->kthread && task_unit(task->pid, &unit) < 0)
-                unit = NULL;
-        r = sd_bus_message_open_container(reply, 'a', "{sv}");
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "pid", "u", task->pid, "tid", "u",
-                                          task->tid, "comm", "s", task->comm, "kernel-thread", "b",
-                                          (int) task->kthread, "unit", "s", unit ?: "");
-        if (r >= 0 && with_stack)
-                r = append_stack(reply, inventory, stack);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        r = sd_bus_message_open_container(message, 'a', "a{sv}");
+        for (size_t i = 0; r >= 0 && i < n; i++) {
+                const Blocker *b = &blockers[i];
+
+                r = sd_bus_message_open_container(message, 'a', "{sv}");
+                if (r >= 0)
+                        r = sd_bus_message_append(message, "{sv}{sv}{sv}{sv}{sv}{sv}", "pid", "u", b->task.pid,
+                                                  "tid", "u", b->task.tid, "comm", "s", b->task.comm,
+                                                  "kernel-thread", "b", (int) b->task.kthread, "unit", "s",
+                                                  b->unit ?: "", "patch-state", "i", b->patch_state);
+                if (r >= 0 && with_stacks)
+                        r = append_stack(message, b->stack);
+                if (r >= 0 && with_stacks && *b->function)
+                        r = sd_bus_message_append(message, "{sv}", "function", "s", b->function);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(message);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
-static void query_reply_blocking(Query *q) {
+static void on_blockers(int r, const char *text, const Blocker *blockers, size_t n, void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Manager *m = q->manager;
-        int r;
-
-        manager_mark_stale(m);
-        manager_refresh(m);
-        r = sd_bus_message_new_method_return(q->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        for (size_t i = 0; r >= 0 && i < q->n_tasks; i++)
-                r = append_task(reply, m->inventory, &q->tasks[i], q->stacks ? q->stacks[i] : NULL,
-                                q->stacks);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        query_finish(q, r, reply, NULL, NULL);
-}
-
-static int query_read_stacks(Query *q);
-
-static void on_stacks(int r, const char *text, const char *const *stacks, size_t n, void *userdata) {
         Query *q = userdata;
 
-        q->pending = false;
-        if (q->cancelled) {
-                query_destroy(q);
-                return;
-        }
-        if (r < 0) {
-                query_finish(q, r, NULL, ERROR_FAILED, *text ? text : strerror(-r));
-                return;
-        }
-        for (size_t i = 0; i < n && q->n_read + i < q->n_tasks; i++)
-                if (stacks[i])
-                        q->stacks[q->n_read + i] = strdup(stacks[i]);
-        q->n_read += n > 0 ? n : q->n_tasks;
-        if (q->n_read < q->n_tasks) {
-                r = query_read_stacks(q);
-                if (r < 0)
-                        query_finish(q, r, NULL, NULL, NULL);
-                return;
-        }
-        query_reply_blocking(q);
-}
-
-/* The next batch. */
-static int query_read_stacks(Query *q) {
-        Hands *hands = q->manager->hands;
-        size_t n = q->n_tasks - q->n_read;
-        int r;
-
-        if (n > HELPER_TASKS_MAX)
-                n = HELPER_TASKS_MAX;
-        r = hands->vtable->read_stacks(hands, q->wanted + q->n_read, n, on_stacks, q);
         if (r >= 0)
-                q->pending = true;
-        return r;
-}
-
-static int query_want_stacks(Query *q) {
-        q->stacks = calloc(q->n_tasks + 1, sizeof(*q->stacks));
-        q->wanted = calloc(q->n_tasks + 1, sizeof(*q->wanted));
-        if (!q->stacks || !q->wanted)
-                return -ENOMEM;
-        for (size_t i = 0; i < q->n_tasks; i++)
-                q->wanted[i] = (HelperTask) { .pid = q->tasks[i].pid, .tid = q->tasks[i].tid };
-        return 0;
+                r = sd_bus_message_new_method_return(q->message, &reply);
+        if (r >= 0)
+                r = manager_append_blockers(reply, blockers, n, q->with_stacks);
+        query_finish(q, r, reply, ERROR_FAILED, r < 0 && *text ? text : NULL);
 }
 
 /* Replies, sooner or later; the query is gone after an error. */
@@ -349,7 +251,8 @@ static int query_blocking(Manager *m, bool with_stacks, sd_bus_message *message,
         r = query_new(m, message, &q);
         if (r < 0)
                 return query_limit(r, error);
-        r = m->hands->vtable->read_tasks(m->hands, &q->tasks, &q->n_tasks);
+        q->with_stacks = with_stacks;
+        r = blockers_read(&m->world, with_stacks, on_blockers, q, &q->blockers);
         if (r < 0) {
                 query_free(q);
                 if (r == -EOPNOTSUPP)
@@ -357,17 +260,6 @@ static int query_blocking(Manager *m, bool with_stacks, sd_bus_message *message,
                                                 "This kernel has no livepatch support");
                 return sd_bus_error_setf(error, ERROR_FAILED, "Can't list tasks: %s", strerror(-r));
         }
-        if (with_stacks) {
-                r = query_want_stacks(q);
-                if (r >= 0 && q->n_tasks > 0)
-                        r = query_read_stacks(q);
-                if (r < 0) {
-                        query_free(q);
-                        return r;
-                }
-        }
-        if (!q->pending)
-                query_reply_blocking(q);
         return 1;
 }
 

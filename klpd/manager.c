@@ -295,6 +295,14 @@ static void on_transaction_changed(Transaction *t, void *userdata) {
                 job_changed(m->job);
 }
 
+static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker *blockers, size_t n,
+                                   void *userdata) {
+        Manager *m = userdata;
+
+        if (m->bus && m->job)
+                manager_announce_stall(m, m->job, usec, blockers, n);
+}
+
 static void on_transaction_retire(Transaction *t, const char *module, void *userdata) {
         Manager *m = userdata;
         int r;
@@ -320,6 +328,7 @@ const TransactionHandlers *manager_handlers(Manager *m) {
         m->handlers = (TransactionHandlers) {
                 .changed = on_transaction_changed,
                 .finished = on_transaction_finished,
+                .stalled = on_transaction_stalled,
                 .retire = on_transaction_retire,
                 .userdata = m,
         };

@@ -15,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "klpd/authorize.h"
+#include "klpd/blocking.h"
 #include "klpd/collector.h"
 #include "klpd/import.h"
 #include "klpd/job.h"
@@ -109,6 +110,7 @@ void manager_disconnect(Manager *m);
 int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_error *error);
 void manager_announce_job(Manager *m, const Job *job);
 void manager_announce_job_end(Manager *m, const Job *job);
+void manager_announce_stall(Manager *m, const Job *job, uint64_t usec, const Blocker *blockers, size_t n);
 void manager_announce_changes(Manager *m);
 
 extern const sd_bus_vtable manager_vtable[];
@@ -134,13 +136,8 @@ struct Query {
         HandsInspection *inspection; /* Verify */
         char *name, *release;
         uid_t uid;
-        bool cancelled;
-        /* ListBlocking with stacks */
-        ShimTask *tasks;
-        HelperTask *wanted;
-        size_t n_tasks, n_read;
-        char **stacks;
-        bool pending; /* the helper is at it */
+        BlockersRead *blockers;
+        bool with_stacks;
 };
 
 /* -EUSERS: too many are open. */
@@ -154,6 +151,7 @@ int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message,
                        sd_bus_error *error); /* takes spec over */
 int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error);
 int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error);
+int manager_append_blockers(sd_bus_message *message, const Blocker *blockers, size_t n, bool with_stacks);
 int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message, sd_bus_error *error);
 
 /* ---- manager-list.c ---- */

@@ -13,7 +13,8 @@
  *   KLPD_ERRNO       positive number                     KLPD_GENERATION  of the shim
  *   KLPD_DURATION_USEC  completed, reversed, failed: since the job started;  KLPD_TRANSITION_USEC  of these, in transition
  *   KLPD_STATE_ID, KLPD_STATE_NAME, KLPD_FATE, KLPD_FROM, KLPD_TO   edge "state"
- *   KLPD_BLOCKER     stalled: "PID/TID COMM", one field each
+ *   KLPD_BLOCKER     stalled: "PID/TID COMM, unit UNIT, patch state N, in FUNCTION", one field each
+ *   KLPD_STACK       stalled: "PID/TID COMM" and a line for each frame of its kernel stack, one field each
  *   KLPD_DIGEST      repository: of the content, SHA-256
  *   KLPD_STEP        recovered: at which klpd was interrupted
  *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo

@@ -249,7 +249,8 @@ static void settle_event(Transaction *t, const ShimEvent *event) {
 
 /* ---- time ---- */
 
-static void settle_report_stall(Transaction *t, char *who, size_t size) {
+/* Who is in the way, by name, at once. */
+static void settle_name_blockers(Transaction *t, char *who, size_t size) {
         _cleanup_free_ ShimTask *tasks = NULL;
         Hands *hands = t->world->hands;
         size_t n_tasks = 0, used = 0;
@@ -263,17 +264,38 @@ static void settle_report_stall(Transaction *t, char *who, size_t size) {
 
                 used += n > 0 ? (size_t) n : 0;
         }
-        transaction_audit_stalled(t, tasks, n_tasks);
+}
+
+static void on_blockers(int r, const char *text, const Blocker *blockers, size_t n, void *userdata) {
+        Transaction *t = userdata;
+
+        if (r < 0)
+                log_warning("Can't read the stacks of the tasks that '%s' waits for: %s", t->name, text);
+        transaction_audit_stalled(t, blockers, n);
+        if (t->handlers.stalled)
+                t->handlers.stalled(t, now_usec(CLOCK_MONOTONIC) - t->transition_start_usec, blockers, n,
+                                    t->handlers.userdata);
+        t->blockers = blockers_read_free(t->blockers);
+}
+
+static void settle_report_stall(Transaction *t) {
+        int r;
+
+        t->blockers = blockers_read_free(t->blockers);
+        r = blockers_read(t->world, true, on_blockers, t, &t->blockers);
+        if (r < 0) {
+                log_error("Can't read what tasks '%s' waits for: %s", t->name, strerror(-r));
+                transaction_audit_stalled(t, NULL, 0);
+        }
 }
 
 static void settle_arm(Transaction *t);
 
 static int on_stall(sd_event_source *source, uint64_t usec, void *userdata) {
         Transaction *t = userdata;
-        char who[512];
 
         t->n_stalled++;
-        settle_report_stall(t, who, sizeof(who));
+        settle_report_stall(t);
         settle_arm(t);
         return 0;
 }
@@ -300,7 +322,7 @@ static void settle_expired(Transaction *t) {
                 settle_reverse(t, TRANSACTION_REVERSED);
                 return;
         }
-        settle_report_stall(t, who, sizeof(who));
+        settle_name_blockers(t, who, sizeof(who));
         transaction_fail(t, TRANSACTION_FAILED, -ETIMEDOUT, ERROR_FAILED,
                          "The transition of '%s' can't be brought to an end, %s: it is still under way, "
                          "held up by %s",

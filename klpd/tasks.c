@@ -184,6 +184,19 @@ int tasks_blocking(int root_fd, bool target, size_t max, BlockingTask **ret, siz
         return 0;
 }
 
+int task_patch_state(uint32_t pid, uint32_t tid, int *ret) {
+        _cleanup_closedir_ DIR *d = NULL;
+        char path[48];
+        int r;
+
+        r = sysfs_open_dir(AT_FDCWD, "/proc", &d);
+        if (r < 0)
+                return r;
+        snprintf(path, sizeof(path), "%" PRIu32 "/task/%" PRIu32, pid, tid);
+        r = read_patch_state(dirfd(d), path, ret);
+        return is_gone(r) ? -ESRCH : r;
+}
+
 int task_unit(uint32_t pid, char **ret) {
         int r;
 

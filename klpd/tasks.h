@@ -27,5 +27,8 @@ typedef struct BlockingTask {
 int tasks_blocking(int root_fd, bool target, size_t max, BlockingTask **ret, size_t *ret_n,
                    size_t *ret_total);
 
+/* 0, 1 or -1, as the kernel says. -ESRCH: gone. Needs root. */
+int task_patch_state(uint32_t pid, uint32_t tid, int *ret);
+
 /* The systemd unit of a process (its cgroup), malloc'ed. -ENODATA: none (kernel threads); -ESRCH: gone. */
 int task_unit(uint32_t pid, char **ret);

@@ -8,6 +8,8 @@
 
 #include "klpd/transaction.h"
 
+#define HELPER_STACK_TEXT_MAX 4608U /* a stack as the helper cuts it, and a line before it */
+
 static AuditRecord *record_begin(const Transaction *t, const char *message_id, const char *edge) {
         AuditRecord *r = audit_begin(message_id, edge);
         const Patch *p = t->candidate.patch;
@@ -179,23 +181,35 @@ void transaction_audit_event(Transaction *t, const ShimEvent *event) {
         }
 }
 
-void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks) {
+/* "PID/TID COMM, unit U, patch state 0, in FUNCTION", and its stack. */
+static void add_blocker(AuditRecord *r, const Blocker *b) {
+        char text[512], stack[HELPER_STACK_TEXT_MAX];
+
+        (void) snprintf(text, sizeof(text), "%u/%u %s%s%s%s, patch state %d%s%s", b->task.pid, b->task.tid,
+                        b->task.comm, b->task.kthread ? ", kernel thread" : "", b->unit ? ", unit " : "",
+                        b->unit ?: "", b->patch_state, *b->function ? ", in " : "", b->function);
+        audit_field(r, "KLPD_BLOCKER", text);
+        if (!b->stack)
+                return;
+        (void) snprintf(stack, sizeof(stack), "%u/%u %s\n%s", b->task.pid, b->task.tid, b->task.comm, b->stack);
+        audit_field(r, "KLPD_STACK", stack);
+}
+
+void transaction_audit_stalled(Transaction *t, const Blocker *blockers, size_t n) {
         AuditRecord *r = record_begin(t, KLPD_MESSAGE_STALLED, "stalled");
         uint64_t usec = now_usec(CLOCK_MONOTONIC) - t->transition_start_usec;
+        const char *function = n == 1 ? blockers[0].function : "";
 
-        for (size_t i = 0; i < n_tasks; i++) {
-                char text[64];
-
-                (void) snprintf(text, sizeof(text), "%u/%u %s", tasks[i].pid, tasks[i].tid, tasks[i].comm);
-                audit_field(r, "KLPD_BLOCKER", text);
-        }
+        for (size_t i = 0; i < n; i++)
+                add_blocker(r, &blockers[i]);
         audit_field_u64(r, "KLPD_TRANSITION_USEC", usec);
         /* The core looks again only about once a second: the first time, with nobody in the way, is
          * nothing to worry about. */
-        audit_send(t->world->audit, r, n_tasks == 0 && t->n_stalled <= 1 ? LOG_INFO : LOG_WARNING,
-                   "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s", t->name,
-                   (double) usec / 1e6, n_tasks, n_tasks == 1 ? "task: " : "tasks",
-                   n_tasks == 1 ? tasks[0].comm : "", n_tasks == 0 ? " (idle CPUs can't be listed)" : "");
+        audit_send(t->world->audit, r, n == 0 && t->n_stalled <= 1 ? LOG_INFO : LOG_WARNING,
+                   "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s%s%s", t->name,
+                   (double) usec / 1e6, n, n == 1 ? "task: " : "tasks",
+                   n == 1 ? blockers[0].task.comm : "", *function ? ", in " : "", function,
+                   n == 0 ? " (idle CPUs can't be listed)" : "");
 }
 
 void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot) {

@@ -137,6 +137,7 @@ static void transaction_stop_timers(Transaction *t) {
         t->deadline = sd_event_source_disable_unref(t->deadline);
         t->stall = sd_event_source_disable_unref(t->stall);
         t->kick = sd_event_source_disable_unref(t->kick);
+        t->blockers = blockers_read_free(t->blockers);
 }
 
 Transaction *transaction_unref(Transaction *t) {

@@ -25,7 +25,7 @@
  */
 #pragma once
 
-#include "klpd/prepare.h"
+#include "klpd/blocking.h"
 #include "klpd/transaction-record.h"
 
 typedef struct Transaction Transaction;
@@ -46,6 +46,8 @@ const char *transaction_result_to_string(TransactionResult result); /* as in Job
 typedef struct TransactionHandlers {
         void (*changed)(Transaction *t, void *userdata);               /* step or plan */
         void (*finished)(Transaction *t, void *userdata);              /* once; last */
+        /* The transition has been waiting for usec, for these; the rest is n - those. May be NULL. */
+        void (*stalled)(Transaction *t, uint64_t usec, const Blocker *blockers, size_t n, void *userdata);
         void (*retire)(Transaction *t, const char *module, void *userdata); /* to be removed late */
         void *userdata;
 } TransactionHandlers;
@@ -114,6 +116,7 @@ struct Transaction {
         uint64_t check_usec;        /* interval of looking at sysfs; load: of trying to unload */
         uint64_t agreed_usec;       /* since when sysfs and shim agree, without an event */
         unsigned n_stalled;
+        BlockersRead *blockers;
         sd_event_source *stall;
 
         /* For the record */
@@ -194,7 +197,7 @@ void transaction_audit_started(Transaction *t);
 void transaction_audit_loaded(Transaction *t); /* if it is still to be said */
 void transaction_audit_unloaded(Transaction *t);
 void transaction_audit_event(Transaction *t, const ShimEvent *event); /* preparing and states */
-void transaction_audit_stalled(Transaction *t, const ShimTask *tasks, size_t n_tasks);
+void transaction_audit_stalled(Transaction *t, const Blocker *blockers, size_t n);
 void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot);
 void transaction_audit_end(Transaction *t);
 /* KLPD_STATE_ID and so on of a state event. */
