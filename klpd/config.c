@@ -144,6 +144,22 @@ static int parse_boolean(const char *value, void *field) {
         return -EINVAL;
 }
 
+static int parse_stall_action(const char *value, void *field) {
+        static const char *const names[] = {
+                [STALL_REVERSE] = "reverse",
+                [STALL_WAIT] = "wait",
+                [STALL_LEAVE] = "leave",
+                [STALL_NUDGE] = "nudge",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+                if (streq(value, names[i])) {
+                        *(StallAction *) field = (StallAction) i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static int parse_cpus(const char *value, void *field) {
         unsigned long n;
         char *end;
@@ -168,6 +184,7 @@ static const struct {
         { "TransitionTimeoutSec", parse_positive_timespan, offsetof(Config, transition_timeout_usec) },
         { "HelperTimeoutSec", parse_positive_timespan, offsetof(Config, helper_timeout_usec) },
         { "ModuleGraceSec", parse_timespan, offsetof(Config, module_grace_usec) },
+        { "StallAction", parse_stall_action, offsetof(Config, stall_action) },
         { "SettleAssist", parse_boolean, offsetof(Config, settle_assist) },
         { "SettleAssistMaxCPUs", parse_cpus, offsetof(Config, settle_assist_cpus) },
 };

@@ -7,12 +7,20 @@
 
 #include "policy/util.h"
 
+typedef enum StallAction {
+        STALL_REVERSE, /* go back */
+        STALL_WAIT,    /* go on waiting */
+        STALL_LEAVE,   /* leave it to the kernel, and say so */
+        STALL_NUDGE,   /* freeze and thaw the units in the way before that, then go back */
+} StallAction;
+
 typedef struct Config {
         uint64_t transition_timeout_usec; /* TransitionTimeoutSec=: then the transition is reversed */
         uint64_t helper_timeout_usec; /* HelperTimeoutSec=: one load, enable or write; then it is reported as
                                          hung */
         uint64_t module_grace_usec; /* ModuleGraceSec=: how long a module that is no longer used stays loaded
                                      */
+        StallAction stall_action; /* StallAction=: at the deadline that the configuration gives */
         bool settle_assist;               /* SettleAssist= */
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;

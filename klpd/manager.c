@@ -250,8 +250,10 @@ static void on_event(const ShimEvent *event, void *userdata) {
         Manager *m = userdata;
 
         manager_mark_stale(m);
-        if (manager_is_foreign(m, event))
+        if (manager_is_foreign(m, event)) {
                 manager_audit_foreign(m, event);
+                manager_guard(m, event);
+        }
         if (m->job)
                 transaction_event(m->job->transaction, event);
 }
@@ -450,6 +452,7 @@ Manager *manager_free(Manager *m) {
          * themselves. */
         m->hands = hands_free(m->hands);
         sd_event_source_disable_unref(m->announce);
+        sd_event_source_disable_unref(m->guard);
         authorizer_free(m->authorizer);
         audit_free(m->audit);
         inventory_free(m->inventory);

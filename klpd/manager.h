@@ -67,6 +67,11 @@ struct Manager {
         char foreign[PATCH_NAME_MAX + 1]; /* patch whose transition somebody else has started */
         ExpectedModule expected[MANAGER_EXPECTED_MAX]; /* modules that klpd itself has just loaded or removed
                                                         */
+        /* manager-guard.c: what is to be enabled again, and how often that was */
+        sd_event_source *guard;
+        char guarded[PATCH_NAME_MAX + 1];
+        uint64_t guard_usec;
+        unsigned n_guarded;
         bool stopping;
         void (*stopped)(void *userdata);
         void *stopped_userdata;
@@ -100,6 +105,11 @@ int manager_open_wal(Manager *m);
 void manager_recover(Manager *m);
 /* What somebody should know of and see to, as sentences; *ret may be NULL. */
 int manager_problems(Manager *m, char ***ret);
+
+/* ---- manager-guard.c ---- */
+
+/* What somebody else does, and klpd doesn't leave at that. */
+void manager_guard(Manager *m, const ShimEvent *event);
 
 /* ---- manager-bus.c ---- */
 

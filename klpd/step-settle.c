@@ -315,11 +315,38 @@ static void settle_arm(Transaction *t) {
                 log_error("Can't watch the time: %s", strerror(-r));
 }
 
+/* The deadline of the change itself. A time limit that came with the request means reversal; otherwise it is
+ * for the configuration to say. */
+static void settle_late(Transaction *t) {
+        StallAction action = t->spec->timeout_usec > 0 ? STALL_REVERSE : t->world->config->stall_action;
+        char who[512];
+
+        switch (action) {
+        case STALL_REVERSE:
+        case STALL_NUDGE:
+                settle_reverse(t, TRANSACTION_REVERSED);
+                return;
+        case STALL_WAIT:
+                settle_report_stall(t);
+                if (transaction_arm_deadline(t, transaction_timeout(t)) < 0)
+                        log_error("Can't watch the time of the transition of '%s'", t->name);
+                return;
+        case STALL_LEAVE:
+                settle_name_blockers(t, who, sizeof(who));
+                transaction_leave(t, -ETIMEDOUT,
+                                  "The transition of '%s' isn't over after %.1f s and is left to the kernel, which "
+                                  "goes on with it; it waits for %s",
+                                  t->name, (double) transaction_timeout(t) / 1e6,
+                                  *who ? who : "nothing that can be listed (idle CPUs can't)");
+                return;
+        }
+}
+
 static void settle_expired(Transaction *t) {
         char who[512];
 
         if (t->phase == SETTLE_FORWARD) {
-                settle_reverse(t, TRANSACTION_REVERSED);
+                settle_late(t);
                 return;
         }
         settle_name_blockers(t, who, sizeof(who));

@@ -441,6 +441,12 @@ void transaction_undo_from(Transaction *t, const TransactionStep *step, Transact
         undo_begin(t, result, r, ERROR_FAILED, text);
 }
 
+static void end_here(Transaction *t, int r, const char *text) {
+        t->result = TRANSACTION_FAILED;
+        (void) failure_set(&t->failure, r, ERROR_FAILED, "%s", text);
+        transaction_end(t);
+}
+
 void transaction_give_up(Transaction *t, int r, const char *format, ...) {
         char text[4096];
         va_list ap;
@@ -451,9 +457,19 @@ void transaction_give_up(Transaction *t, int r, const char *format, ...) {
         (void) vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
         t->leave_open = true;
-        t->result = TRANSACTION_FAILED;
-        (void) failure_set(&t->failure, r, ERROR_FAILED, "%s", text);
-        transaction_end(t);
+        end_here(t, r, text);
+}
+
+void transaction_leave(Transaction *t, int r, const char *format, ...) {
+        char text[4096];
+        va_list ap;
+
+        if (t->finished || t->undoing)
+                return;
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        end_here(t, r, text);
 }
 
 int transaction_cancel(Transaction *t) {

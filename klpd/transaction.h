@@ -178,6 +178,8 @@ void transaction_finish(Transaction *t, TransactionResult result, const char *no
 void transaction_undone(Transaction *t);
 /* Ends it as failed where it stands, and leaves the record of it open for the next start. */
 void transaction_give_up(Transaction *t, int r, const char *format, ...) _printf_(3, 4);
+/* The same, and its record is closed: what is under way is left to the kernel. */
+void transaction_leave(Transaction *t, int r, const char *format, ...) _printf_(3, 4);
 /* Goes on with the undoing of that step, and of those before it. */
 void transaction_undo_from(Transaction *t, const TransactionStep *step, TransactionResult result, int r,
                            const char *format, ...) _printf_(5, 6);

@@ -549,6 +549,32 @@ static void test_a_module_from_outside_the_repository_is_applied_from_its_memfd(
         assert_true(fake_is_enabled(f->hands, "outside"));
 }
 
+/* ---- what is done about a stall ---- */
+
+static void test_a_stall_is_waited_for_where_the_configuration_says_so(void **state) {
+        Fixture *f = *state;
+
+        f->config.stall_action = STALL_WAIT;
+        f->config.transition_timeout_usec = 50000;
+        add_patch(f, "slow", "\"level\": 1, \"tags\": [\"test.slow\"]");
+        assert_result(f, REQUEST_APPLY, "slow", TRANSACTION_DONE);
+        assert_string_equal(fake_log(f->hands), "load slow; enable slow");
+        assert_non_null(strstr(f->edges, "stalled"));
+}
+
+static void test_a_stall_is_left_to_the_kernel_where_the_configuration_says_so(void **state) {
+        Fixture *f = *state;
+
+        f->config.stall_action = STALL_LEAVE;
+        f->config.transition_timeout_usec = 50000;
+        add_patch(f, "stall", "\"level\": 1, \"tags\": [\"test.stall\"]");
+        assert_result(f, REQUEST_APPLY, "stall", TRANSACTION_FAILED);
+        assert_string_equal(fake_log(f->hands), "load stall; enable stall");
+        assert_true(fake_in_transition(f->hands));
+        assert_non_null(strstr(f->message, "left to the kernel"));
+        assert_non_null(strstr(f->message, "straggler"));
+}
+
 /* ---- interrupted ---- */
 
 static void open_wal(Fixture *f) {
@@ -772,6 +798,8 @@ int main(void) {
                 T(test_a_stall_is_recorded_after_a_second_with_who_is_in_the_way),
                 T(test_another_transition_is_refused_as_busy),
                 T(test_a_module_from_outside_the_repository_is_applied_from_its_memfd),
+                T(test_a_stall_is_waited_for_where_the_configuration_says_so),
+                T(test_a_stall_is_left_to_the_kernel_where_the_configuration_says_so),
                 T(test_interrupted_anywhere_the_old_or_the_new_is_in_force_afterwards),
                 T(test_a_recovered_stall_is_reversed_at_its_deadline),
                 T(test_a_reversal_that_was_decided_is_made_by_the_next_klpd),
