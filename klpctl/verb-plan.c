@@ -42,7 +42,7 @@ static int plan_online(Ctl *c, const PlanWords *words, json_object **ret) {
         if (a->candidate && target_kind(a->candidate) != TARGET_FILE)
                 return ctl_usage(c, "--candidate: '%s' is no module file; metadata needs --inventory FILE.",
                                  a->candidate);
-        if (!target && !a->has_level && !streq(words->request, "downgrade"))
+        if (!target && !a->has_level && !streq(words->request, "downgrade") && !streq(words->request, "disable"))
                 return ctl_usage(c, "Plan what? A patch's name, a level, or a module file is needed.");
 
         r = request_new_call(c, "Plan", "PlanFile", words->request, target, &call);

@@ -217,11 +217,9 @@ int job_spec_read_options(JobSpec *s, sd_bus_message *message, sd_bus_error *err
         if (s->has_level && s->kind == REQUEST_DISABLE)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                         "What is to be disabled is named, not given by level");
-        if (s->kind == REQUEST_APPLY && !s->patch && s->module_fd < 0 && !s->has_level)
+        if ((s->kind == REQUEST_APPLY || s->kind == REQUEST_CONVERGE) && !s->patch && s->module_fd < 0 && !s->has_level)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
                                         "Neither a patch nor a level is given");
-        if (s->kind == REQUEST_DISABLE && !s->patch)
-                return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "No patch is given");
         return 0;
 }
 

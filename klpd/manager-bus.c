@@ -211,6 +211,9 @@ static int method_request(Manager *m, RequestKind kind, sd_bus_message *message,
                 r = job_spec_new(kind, &spec);
         if (r >= 0)
                 r = read_request(spec, patch, message, error);
+        /* Only a plan may be asked for without a name: what disabling all would do. */
+        if (r >= 0 && kind == REQUEST_DISABLE && !spec->patch)
+                r = sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "No patch is given");
         return r < 0 ? r : ask_start(m, TAKE_PTR(spec), -EBADF, message, error);
 }
 
@@ -257,9 +260,9 @@ static int method_apply_file(sd_bus_message *message, void *userdata, sd_bus_err
 static int read_request_kind(const char *text, RequestKind *ret, sd_bus_error *error) {
         RequestKind kind = request_kind_from_string(text);
 
-        if (kind != REQUEST_APPLY && kind != REQUEST_DOWNGRADE && kind != REQUEST_DISABLE)
+        if (kind < 0)
                 return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS,
-                                        "The request is none of 'apply', 'downgrade', 'disable'");
+                                        "The request is none of 'apply', 'downgrade', 'disable', 'converge'");
         *ret = kind;
         return 0;
 }

@@ -142,6 +142,8 @@ class Verbs(unittest.TestCase):
         self.assertEqual(self.last_call(), "Plan downgrade 'refused'")
         self.check(0, 'plan', '--request=disable', 'nothing')
         self.assertEqual(self.last_call(), "Plan disable 'nothing'")
+        self.check(0, 'plan', 'converge', 'nothing')
+        self.assertEqual(self.last_call(), "Plan converge 'nothing'")
 
     # --- wrong command lines
 
@@ -155,7 +157,7 @@ class Verbs(unittest.TestCase):
                       ('history', '--since=whenever'), ('history', '--since=2026-02-31'), ('list', '--json=xml'), ('plan',),
                       ('plan', 'a', 'b'), ('plan', '--request=explode', 'x'), ('plan', 'x', '--policy=x'),
                       ('plan', '--batch', 'x'), ('policy',), ('policy', 'explode'), ('policy', 'explain', 'nonsense'),
-                      ('downgrade', 'x.ko'), ('plan', 'disable'), ('cancel', 'x')):
+                      ('downgrade', 'x.ko'), ('plan', 'converge'), ('cancel', 'x')):
             r = self.check(2, *words)
             self.assertIn('klpctl --help', r.err, words)
             self.assertEqual(r.out, '', words)

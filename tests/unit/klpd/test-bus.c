@@ -316,6 +316,40 @@ static void test_apply_downgrade_disable_end_in_job_removed(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
+/* Whether the plan of that request has a part; NULL part: whether the call is refused as making no sense. */
+static bool plan_has(sd_bus *bus, const char *request, const char *patch, const char *part) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        sd_bus_message *reply = NULL;
+        const char *plan;
+        bool has;
+        int r;
+
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Plan", &error, &reply, "ssa{sv}", request,
+                               patch, 0);
+        if (!part)
+                return streq(bus_error_of(r, &error), INVALID);
+        assert_true(r >= 0);
+        assert_true(sd_bus_message_read(reply, "s", &plan) > 0);
+        has = strstr(plan, part);
+        sd_bus_message_unref(reply);
+        return has;
+}
+
+static void test_a_plan_may_be_asked_for_that_no_job_carries_out(void **state) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        sd_bus *bus = bus_connect();
+        int r;
+
+        bus_add_patch("level1", "\"stream\": \"jobs\", \"level\": 1, \"cumulative\": true");
+        assert_true(plan_has(bus, "converge", "level1", "\"request\":\"converge\",\"patch\":\"level1\""));
+        assert_true(plan_has(bus, "converge", "", NULL));
+        assert_true(plan_has(bus, "apply", "", NULL));
+        assert_true(plan_has(bus, "disable", "", "\"verdict\":\"nothing-to-do\",\"request\":\"disable\""));
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Disable", &error, NULL, "sa{sv}", "", 0);
+        assert_string_equal(bus_error_of(r, &error), INVALID);
+        sd_bus_flush_close_unref(bus);
+}
+
 static void test_a_refusal_carries_error_message_and_plan(void **state) {
         sd_bus *bus = bus_connect();
         Removed removed;
@@ -676,6 +710,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_descriptors_that_could_hang_or_hurt_are_refused),
                 cmocka_unit_test(test_unknown_members_and_wrong_signatures_are_refused),
                 cmocka_unit_test(test_apply_downgrade_disable_end_in_job_removed),
+                cmocka_unit_test(test_a_plan_may_be_asked_for_that_no_job_carries_out),
                 cmocka_unit_test(test_a_refusal_carries_error_message_and_plan),
                 cmocka_unit_test(test_a_second_request_is_told_what_runs_and_another_client_may_cancel),
                 cmocka_unit_test(test_a_job_goes_on_when_its_client_has_left),
