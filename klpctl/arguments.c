@@ -41,6 +41,7 @@ enum {
         ARG_FILE,
         ARG_REPLACE,
         ARG_KERNEL,
+        ARG_REMOVE,
 };
 
 #define REASON_MAX 256U /* org.klpd1.xml */
@@ -57,7 +58,7 @@ static const struct {
         { "full", no_argument, 'l', 0 },
         { "quiet", no_argument, 'q', 0 },
         { "no-ask-password", no_argument, ARG_NO_ASK_PASSWORD, 0 },
-        { "reason", required_argument, ARG_REASON, TAKES_REQUEST | TAKES_IMPORT | TAKES_REMOVE },
+        { "reason", required_argument, ARG_REASON, TAKES_REQUEST | TAKES_IMPORT | TAKES_REMOVE | TAKES_REASON },
         { "timeout", required_argument, ARG_TIMEOUT, TAKES_REQUEST },
         { "no-block", no_argument, ARG_NO_BLOCK, TAKES_REQUEST },
         { "level", required_argument, ARG_LEVEL, TAKES_GOAL },
@@ -83,6 +84,7 @@ static const struct {
         { "boot", no_argument, 'b', TAKES_HISTORY },
         { "file", required_argument, ARG_FILE, TAKES_HISTORY },
         { "replace", no_argument, ARG_REPLACE, TAKES_IMPORT },
+        { "remove", no_argument, ARG_REMOVE, TAKES_RELEASE },
         { "kernel", required_argument, ARG_KERNEL, TAKES_REMOVE },
 };
 
@@ -143,9 +145,10 @@ static void help(const Ctl *c) {
                "  -b --boot                 Only since the last boot\n"
                "     --file FILE            Read this journal file\n"
                "     --stacks               The tasks' kernel stacks, too\n"
-               "\n%simport, remove:%s\n"
+               "\n%simport, remove, quarantine:%s\n"
                "     --replace              Other content under the same name is replaced\n"
                "     --kernel RELEASE       Remove the patch of this kernel, not of the running one\n"
+               "     --remove               Take it out of quarantine\n"
                "\nExit status: 0 done or nothing to do, 1 failed, 2 usage, 3 refused by the policy,\n"
                "4 not authorised, 5 timed out and reversed. See klpctl(8).\n",
                on, off, on, off, on, off, on, off, on, off, on, off);
@@ -313,6 +316,9 @@ static int apply_option(Ctl *c, int option, const char *value) {
                 break;
         case ARG_REPLACE:
                 a->replace = true;
+                break;
+        case ARG_REMOVE:
+                a->remove = true;
                 break;
         case ARG_KERNEL:
                 a->kernel = value;

@@ -14,14 +14,14 @@
 #include "policy/json.h"
 
 #define KLPD_UNIT "klpd.service"
+#define KLPD_BOOT_UNIT "klpd-boot.service" /* the same program, early at boot */
 #define FIELD_SIZE_MAX (1024U * 1024U)
 
 static const char *const message_ids[] = {
         KLPD_MESSAGE_JOB_STARTED, KLPD_MESSAGE_REFUSED,   KLPD_MESSAGE_FAILED,   KLPD_MESSAGE_LOADED,
         KLPD_MESSAGE_PREPARING,   KLPD_MESSAGE_COMPLETED, KLPD_MESSAGE_REVERSED, KLPD_MESSAGE_STALLED,
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
-        KLPD_MESSAGE_REPOSITORY,
-        KLPD_MESSAGE_RECOVERED,
+        KLPD_MESSAGE_REPOSITORY,  KLPD_MESSAGE_STANDING,  KLPD_MESSAGE_RECOVERED,
 };
 
 typedef enum FieldKind {
@@ -199,6 +199,8 @@ static int add_matches(sd_journal *j, const Arguments *a) {
         }
 
         r = add_match(j, "_SYSTEMD_UNIT", KLPD_UNIT);
+        if (r >= 0)
+                r = add_match(j, "_SYSTEMD_UNIT", KLPD_BOOT_UNIT);
         if (r < 0)
                 return r;
 

@@ -52,7 +52,7 @@ typedef struct Arguments {
         uint64_t at_usec; /* 0: now */
 
         /* import, remove */
-        bool replace;
+        bool replace, remove;
         const char *kernel;
 
         /* blocking, history */
@@ -100,6 +100,8 @@ enum {
         TAKES_IMPORT = 1 << 7, /* reason, replace */
         TAKES_REMOVE = 1 << 8, /* reason, kernel */
         TAKES_FLEET = 1 << 9,
+        TAKES_REASON = 1 << 10, /* only that */
+        TAKES_RELEASE = 1 << 11, /* remove */
 };
 
 typedef struct Verb {
@@ -113,6 +115,7 @@ typedef struct Verb {
 const Verb *verb_find(const char *name);
 const Verb *verb_table(size_t *ret_n);
 
+int verb_accept(Ctl *c, int n, char **words);
 int verb_apply(Ctl *c, int n, char **words);
 int verb_blocking(Ctl *c, int n, char **words);
 int verb_cancel(Ctl *c, int n, char **words);
@@ -125,6 +128,8 @@ int verb_jobs(Ctl *c, int n, char **words);
 int verb_list(Ctl *c, int n, char **words);
 int verb_plan(Ctl *c, int n, char **words);
 int verb_policy(Ctl *c, int n, char **words);
+int verb_quarantine(Ctl *c, int n, char **words);
+int verb_reject(Ctl *c, int n, char **words);
 int verb_remove(Ctl *c, int n, char **words);
 int verb_show(Ctl *c, int n, char **words);
 int verb_states(Ctl *c, int n, char **words);

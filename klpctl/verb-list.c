@@ -31,6 +31,8 @@ static void add_row(const Ctl *c, Table *t, json_object *p) {
                 table_cell(t, COLOUR_GREY, terminal_glyph(&c->terminal, GLYPH_NONE));
         table_cell(t, state_colour(state), state);
         table_cell(t, streq(kind, "foreign") ? COLOUR_YELLOW : COLOUR_NORMAL, kind);
+        table_cell(t, streq(json_string(p, "standing"), "quarantine") ? COLOUR_RED : COLOUR_NORMAL,
+                   json_string(p, "standing"));
         if (json_length(fixes) > 1)
                 table_cellf(t, COLOUR_NORMAL, "%s +%zu", json_object_get_string(json_item(fixes, 0)),
                             json_length(fixes) - 1);
@@ -49,6 +51,7 @@ int verb_list(Ctl *c, int n, char **words) {
                 { .title = "LEVEL", .right = true },
                 { .title = "STATE" },
                 { .title = "KIND" },
+                { .title = "STANDING", .hide_empty = true },
                 { .title = "FIXES", .shrink = true, .min = 8, .hide_empty = true },
                 { .title = "SUMMARY", .shrink = true, .min = 8, .hide_empty = true },
         };

@@ -12,6 +12,15 @@ static int find_problems(json_object *s, json_object *problems) {
         json_object *patches = json_array(s, "patches"), *states = json_array(s, "states");
         char text[1024];
 
+        if (*json_string(s, "record_problem") &&
+            json_array_push(problems, json_object_new_string(json_string(s, "record_problem"))) < 0)
+                return -ENOMEM;
+        if (*json_string(s, "mode") && !streq(json_string(s, "mode"), "normal")) {
+                snprintf(text, sizeof(text), "klpd is in mode '%s' and changes nothing (klpd.mode=, Mode=)",
+                         json_string(s, "mode"));
+                if (json_array_push(problems, json_object_new_string(text)) < 0)
+                        return -ENOMEM;
+        }
         if (*json_string(s, "shim_problem")) {
                 snprintf(text, sizeof(text), "The shim is not available: %s",
                          json_string(s, "shim_problem"));
@@ -62,6 +71,8 @@ static int collect(Ctl *c, json_object **ret) {
         } members[] = {
                 { "version", "Version" },       { "kernel", "KernelRelease" },
                 { "generation", "Generation" }, { "transition", "Transition" },
+                { "mode", "Mode" },
+                { "record_problem", "RecordProblem" },
                 { "shim_abi", "ShimAbi" },      { "shim_problem", "ShimProblem" },
                 { "profile", "Profile" },       { "levels", "Levels" },
                 { "daemon_problems", "Problems" },

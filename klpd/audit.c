@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See audit.h. A record is an array of iovecs of "NAME=value", bounded in number and size; the order is
  * that of adding. */
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-journal.h>
+#include <unistd.h>
 
 #include "klpd/audit.h"
 #include "klpd/log.h"
@@ -124,4 +128,32 @@ void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...)
         if (k < 0)
                 log_error("Failed to write a journal record (%s): %s", strerror(-k), message + n);
         audit_record_free(r);
+}
+
+/* One call of varlink: a JSON text and a NUL, each way. */
+int audit_sync(void) {
+        static const char call[] = "{\"method\":\"io.systemd.Journal.Synchronize\"}";
+        struct sockaddr_un address = {
+                .sun_family = AF_UNIX,
+                .sun_path = "/run/systemd/journal/io.systemd.journal",
+        };
+        struct pollfd fd = { .events = POLLIN };
+        char answer[256];
+        int r = 0;
+
+        fd.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd.fd < 0)
+                return -errno;
+        if (connect(fd.fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
+            send(fd.fd, call, sizeof(call), MSG_NOSIGNAL) != (ssize_t) sizeof(call))
+                r = errno ? -errno : -EIO;
+        if (r >= 0) {
+                r = poll(&fd, 1, 5000);
+                if (r == 0)
+                        r = -ETIMEDOUT;
+                else if (r < 0 || recv(fd.fd, answer, sizeof(answer), 0) < 0)
+                        r = -errno;
+        }
+        close(fd.fd);
+        return r < 0 ? r : 0;
 }

@@ -33,5 +33,9 @@ DEFINE_CLEANUP(AuditRecord *, audit_record_free);
 void audit_field(AuditRecord *r, const char *name, const char *value);
 void audit_field_u64(AuditRecord *r, const char *name, uint64_t value);
 
+/* Waits, at most 5 s, until the journal has taken in what was sent: it learns from the running process to
+ * which unit a record belongs, so one that ends at once would leave records that nobody trusts. */
+int audit_sync(void);
+
 /* Sends and frees the record. The text is MESSAGE=. */
 void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...) _printf_(4, 5);

@@ -20,6 +20,8 @@
 #define ACTION_ALLOW_VENDOR "org.klpd1.allow-vendor"
 #define ACTION_IMPORT "org.klpd1.import"
 #define ACTION_REMOVE "org.klpd1.remove"
+#define ACTION_ACCEPT "org.klpd1.accept"
+#define ACTION_QUARANTINE "org.klpd1.quarantine"
 #define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
 
 #define AUTHORIZE_ACTIONS_MAX 8U

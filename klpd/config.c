@@ -35,6 +35,8 @@ void config_init(Config *config) {
                 .transition_timeout_usec = UINT64_C(120) * 1000000,
                 .helper_timeout_usec = UINT64_C(60) * 1000000,
                 .module_grace_usec = UINT64_C(600) * 1000000,
+                .probation_usec = UINT64_C(600) * 1000000,
+                .boot_healthy_usec = UINT64_C(120) * 1000000,
                 .settle_assist = true,
                 .settle_assist_cpus = 16,
         };
@@ -176,6 +178,53 @@ static int parse_cpus(const char *value, void *field) {
         return 0;
 }
 
+static const char *const modes[] = {
+        [MODE_NORMAL] = "normal",
+        [MODE_OBSERVE] = "observe",
+        [MODE_OFF] = "off",
+};
+
+const char *mode_to_string(Mode mode) {
+        return modes[mode];
+}
+
+int mode_from_string(const char *text, Mode *ret) {
+        for (size_t i = 0; i < ELEMENTSOF(modes); i++)
+                if (streq(modes[i], text)) {
+                        *ret = (Mode) i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+static int parse_mode(const char *value, void *field) {
+        return mode_from_string(value, field);
+}
+
+void config_apply_command_line(Config *config, const char *line, ConfigReport report, void *userdata) {
+        static const char key[] = "klpd.mode=";
+
+        for (const char *p = line; *p;) {
+                size_t n = strcspn(p, " \t\n"), k = strlen(key);
+                char value[32], text[128];
+
+                if (n >= k && strncmp(p, key, k) == 0) {
+                        (void) snprintf(value, sizeof(value), "%.*s", (int) (n - k < 31 ? n - k : 31), p + k);
+                        if (mode_from_string(value, &config->mode) < 0) {
+                                config->mode = MODE_OBSERVE;
+                                (void) snprintf(text, sizeof(text),
+                                                "klpd.mode=%s on the kernel command line isn't known (normal, "
+                                                "observe, off): taken for observe",
+                                                value);
+                                if (report)
+                                        report(text, userdata);
+                        }
+                }
+                p += n;
+                p += strspn(p, " \t\n");
+        }
+}
+
 static const struct {
         const char *name;
         int (*parse)(const char *value, void *field);
@@ -185,6 +234,9 @@ static const struct {
         { "HelperTimeoutSec", parse_positive_timespan, offsetof(Config, helper_timeout_usec) },
         { "ModuleGraceSec", parse_timespan, offsetof(Config, module_grace_usec) },
         { "StallAction", parse_stall_action, offsetof(Config, stall_action) },
+        { "ProbationSec", parse_timespan, offsetof(Config, probation_usec) },
+        { "BootHealthySec", parse_positive_timespan, offsetof(Config, boot_healthy_usec) },
+        { "Mode", parse_mode, offsetof(Config, mode) },
         { "SettleAssist", parse_boolean, offsetof(Config, settle_assist) },
         { "SettleAssistMaxCPUs", parse_cpus, offsetof(Config, settle_assist_cpus) },
 };

@@ -14,6 +14,15 @@ typedef enum StallAction {
         STALL_NUDGE,   /* freeze and thaw the units in the way before that, then go back */
 } StallAction;
 
+typedef enum Mode {
+        MODE_NORMAL,
+        MODE_OBSERVE, /* nothing is changed, all is shown and recorded */
+        MODE_OFF,     /* nothing is changed, and nothing done of klpd's own accord */
+} Mode;
+
+const char *mode_to_string(Mode mode);
+int mode_from_string(const char *text, Mode *ret);
+
 typedef struct Config {
         uint64_t transition_timeout_usec; /* TransitionTimeoutSec=: then the transition is reversed */
         uint64_t helper_timeout_usec; /* HelperTimeoutSec=: one load, enable or write; then it is reported as
@@ -21,6 +30,9 @@ typedef struct Config {
         uint64_t module_grace_usec; /* ModuleGraceSec=: how long a module that is no longer used stays loaded
                                      */
         StallAction stall_action; /* StallAction=: at the deadline that the configuration gives */
+        uint64_t probation_usec;    /* ProbationSec=: how long a patch is on trial; 0: accepted at once */
+        uint64_t boot_healthy_usec; /* BootHealthySec=: then a boot with livepatches is taken for healthy */
+        Mode mode;                  /* Mode=, or klpd.mode= on the kernel command line */
         bool settle_assist;               /* SettleAssist= */
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;
@@ -41,6 +53,10 @@ void config_init(Config *config);
  * a file exists and can't be read.
  */
 int config_load(int root_fd, ConfigReport report, void *userdata, Config *ret);
+
+/* The last klpd.mode= of a kernel command line, over what is configured. One that can't be understood is
+ * reported, and means observe: somebody wanted klpd to do less. */
+void config_apply_command_line(Config *config, const char *line, ConfigReport report, void *userdata);
 
 /* "90", "90s", "1min 30s", "500ms", "2h"; a plain number is seconds. -EINVAL, or -ERANGE beyond
  * CONFIG_TIMEOUT_MAX_USEC. */

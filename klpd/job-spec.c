@@ -27,6 +27,7 @@ JobSpec *job_spec_free(JobSpec *s) {
         free(s->vendor);
         free(s->stream);
         free(s->reason);
+        free(s->digest);
         strv_free(s->allow_vendor);
         free(s);
         return NULL;

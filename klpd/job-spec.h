@@ -28,6 +28,7 @@ typedef struct JobSpec {
         bool accept_irreversible;
         bool replace_foreign;
         char **allow_vendor;
+        char *digest;          /* that the content has to have (what was accepted), or NULL */
         bool interactive;
         uid_t uid;
 } JobSpec;

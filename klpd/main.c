@@ -4,14 +4,19 @@
  * else is the manager's. SIGHUP reloads; SIGTERM and SIGINT stop: what hasn't begun isn't begun any more, a
  * transition under way is followed until it is over, but not beyond STOP_USEC, since the kernel finishes it
  * without us; a second one stops at once.
+ *
+ * Whoever manages holds the lock /run/klpd/lock: klpd, or klpd --boot before it.
  */
 #include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "klpd/boot.h"
 #include "klpd/log.h"
 #include "klpd/manager.h"
 
@@ -20,6 +25,8 @@
 typedef struct Program {
         sd_event *event;
         Manager *manager;
+        Boot *boot; /* --boot */
+        int lock_fd;
         bool stopping;
 } Program;
 
@@ -91,39 +98,75 @@ static int program_watch(Program *p) {
         return r;
 }
 
-static int program_run(Program *p, int root_fd) {
+static void on_booted(int status, void *userdata) {
+        Program *p = userdata;
+        int r;
+
+        r = audit_sync();
+        if (r < 0)
+                log_debug("The journal doesn't say that it has taken in everything: %s", strerror(-r));
+        (void) sd_event_exit(p->event, status);
+}
+
+static int program_lock(Program *p, int root_fd) {
+        if (mkdirat(root_fd, "run/klpd", 0755) < 0 && errno != EEXIST)
+                return -errno;
+        p->lock_fd = openat(root_fd, "run/klpd/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (p->lock_fd < 0)
+                return -errno;
+        if (flock(p->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno == EWOULDBLOCK)
+                        log_error("Another klpd is at work already: it holds /run/klpd/lock");
+                return -errno;
+        }
+        return 0;
+}
+
+static int program_run(Program *p, int root_fd, bool boot) {
         Hands *hands = NULL;
         int r;
 
-        r = sd_event_default(&p->event);
+        r = program_lock(p, root_fd);
+        if (r >= 0)
+                r = sd_event_default(&p->event);
         if (r >= 0)
                 r = program_watch(p);
         if (r >= 0)
                 r = hands_kernel_new(p->event, root_fd, NULL, NULL, &hands);
         if (r >= 0)
                 r = manager_new(p->event, root_fd, hands, NULL, NULL, &p->manager);
-        if (r >= 0)
-                r = manager_start(p->manager);
-        if (r >= 0)
-                r = manager_connect(p->manager, on_ready, p);
+        if (boot) {
+                if (r >= 0)
+                        r = boot_start(p->manager, on_booted, p, &p->boot);
+        } else {
+                if (r >= 0)
+                        r = manager_start(p->manager);
+                if (r >= 0)
+                        r = manager_connect(p->manager, on_ready, p);
+        }
         if (r >= 0)
                 r = sd_event_loop(p->event);
         return r;
 }
 
 static void help(void) {
-        (void) printf("klpd [--help] [--version]\n\n"
+        (void) printf("klpd [--boot|--shutdown] [--help] [--version]\n\n"
                       "Manages the livepatches of this host. Started by systemd, see klpd(8); use klpctl(8) "
-                      "to talk to it.\n");
+                      "to talk to it.\n\n"
+                      "  --boot      Apply what is accepted, and end (klpd-boot.service)\n"
+                      "  --shutdown  If the system is shutting down: write down that it does so in order\n");
 }
 
 int main(int argc, char *argv[]) {
         static const struct option options[] = {
                 { "help", no_argument, NULL, 'h' },
                 { "version", no_argument, NULL, 'V' },
+                { "boot", no_argument, NULL, 'B' },
+                { "shutdown", no_argument, NULL, 'S' },
                 {},
         };
-        Program program = {};
+        Program program = { .lock_fd = -EBADF };
+        bool boot = false, shutdown = false;
         int c, root_fd, r;
 
         while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -134,11 +177,17 @@ int main(int argc, char *argv[]) {
                 case 'V':
                         (void) puts("klpd " KLPD_VERSION);
                         return EXIT_SUCCESS;
+                case 'B':
+                        boot = true;
+                        break;
+                case 'S':
+                        shutdown = true;
+                        break;
                 default:
                         return EXIT_FAILURE;
                 }
-        if (optind < argc) {
-                (void) fprintf(stderr, "klpd takes no arguments\n");
+        if (optind < argc || (boot && shutdown)) {
+                (void) fprintf(stderr, "klpd takes no arguments, and one option at most\n");
                 return EXIT_FAILURE;
         }
 
@@ -147,11 +196,20 @@ int main(int argc, char *argv[]) {
                 log_error("Can't open /: %s", strerror(errno));
                 return EXIT_FAILURE;
         }
-        r = program_run(&program, root_fd);
+        r = shutdown ? 0 : program_run(&program, root_fd, boot);
         if (r < 0)
                 log_error("klpd failed: %s", strerror(-r));
+        boot_free(program.boot);
         manager_free(program.manager);
         sd_event_unref(program.event);
+        if (!boot && boot_is_stopping()) {
+                int k = boot_shutdown(root_fd);
+
+                if (k < 0)
+                        log_error("Can't write down that the system is shut down in order: %s", strerror(-k));
+        }
+        if (program.lock_fd >= 0)
+                close(program.lock_fd);
         close(root_fd);
         return r < 0 ? EXIT_FAILURE : r;
 }

@@ -403,6 +403,15 @@ const sd_bus_vtable manager_vtable[] = {
                                         manager_method_remove, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("Verify", SD_BUS_ARGS("s", patch), SD_BUS_RESULT("a{sv}", findings),
                                         manager_method_verify, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Accept", SD_BUS_ARGS("s", patch), SD_BUS_NO_RESULT,
+                                        manager_method_accept, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Reject", SD_BUS_ARGS("s", patch, "s", reason), SD_BUS_NO_RESULT,
+                                        manager_method_reject, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Quarantine", SD_BUS_ARGS("s", content, "b", release, "s", reason),
+                                        SD_BUS_NO_RESULT, manager_method_quarantine,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("HostRecord", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
+                                        manager_method_host_record, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", request, "s", patch, "a{sv}", options),
                                         SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),
@@ -429,6 +438,9 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_PROPERTY("ShimProblem", "s", get_shim_problem, 0,
                                 SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Profile", "s", get_profile, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("Mode", "s", manager_get_mode, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("RecordProblem", "s", manager_get_record_problem, 0,
+                                SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Levels", "a{su}", get_levels, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job), 0),
@@ -540,8 +552,8 @@ void manager_announce_changes(Manager *m) {
                 return;
         manager_refresh(m);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation",
-                                           "Transition", "ShimAbi", "ShimProblem", "Profile", "Levels",
-                                           "Problems", NULL);
+                                           "Transition", "ShimAbi", "ShimProblem", "Profile", "Mode",
+                                           "RecordProblem", "Levels", "Problems", NULL);
         if (r >= 0)
                 r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
         if (r < 0)

@@ -159,7 +159,7 @@ static const char *entry_problem(const RepositoryEntry *e) {
         return repository_entry_altered(e) ? "its content is not what was imported" : "";
 }
 
-static int append_listed(sd_bus_message *reply, const Listed *l) {
+static int append_listed(sd_bus_message *reply, const Listed *l, const char *standing) {
         const Patch *p = l->patch;
         int r;
 
@@ -175,7 +175,8 @@ static int append_listed(sd_bus_message *reply, const Listed *l) {
         if (r >= 0)
                 r = append_strings(reply, "fixes", p->fixes);
         if (r >= 0)
-                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "summary", "s", p->summary ?: "",
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}{sv}", "standing", "s", standing,
+                                          "summary", "s", p->summary ?: "",
                                           "severity", "s", p->severity ?: "", "kernel", "s", p->kernel ?: "",
                                           "digest", "s", p->digest ?: "", "problem", "s",
                                           entry_problem(l->entry));
@@ -191,7 +192,7 @@ int manager_append_patches(Manager *m, sd_bus_message *reply) {
                 return r;
         r = sd_bus_message_open_container(reply, 'a', "a{sv}");
         for (size_t i = 0; r >= 0 && i < l.n_items; i++)
-                r = append_listed(reply, &l.items[i]);
+                r = append_listed(reply, &l.items[i], probation_standing(m->probation, l.items[i].patch));
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         listing_done(&l);

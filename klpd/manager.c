@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
 #include "klpd/manager.h"
 #include "policy/json.h"
@@ -22,6 +23,13 @@ static void on_config_problem(const char *text, void *userdata) {
         log_warning("%s", text);
 }
 
+static void manager_read_command_line(Manager *m, Config *config) {
+        char line[4096];
+
+        if (sysfs_read_text(m->root_fd, "proc/cmdline", line, sizeof(line)) >= 0)
+                config_apply_command_line(config, line, on_config_problem, m);
+}
+
 static void manager_load_config(Manager *m) {
         Config config;
         int r;
@@ -31,6 +39,7 @@ static void manager_load_config(Manager *m) {
                 log_error("Failed to read the configuration, what was in force stays: %s", strerror(-r));
                 return;
         }
+        manager_read_command_line(m, &config);
         m->config = config;
         m->hands->vtable->configure(m->hands, config.helper_timeout_usec,
                                     config.settle_assist ? config.settle_assist_cpus : 0);
@@ -320,9 +329,14 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
         if (t->name)
                 manager_expect(m, t->name);
         manager_mark_stale(m);
+        if (t->result == TRANSACTION_DONE)
+                probation_changed(m->probation, t);
         if (m->bus && m->job)
                 manager_announce_job_end(m, m->job);
+        if (m->job_finished)
+                m->job_finished(t, m->job_finished_userdata);
         m->job = job_free(m->job);
+        manager_resume_trials(m);
         manager_check_stopped(m);
 }
 
@@ -342,6 +356,14 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
         Transaction *t;
         int r;
 
+        if (m->config.mode != MODE_NORMAL) {
+                job_spec_free(spec);
+                r = sd_bus_error_setf(error, ERROR_REFUSED,
+                                      "klpd is in mode '%s' and changes nothing: set klpd.mode=normal on the "
+                                      "kernel command line, or Mode=normal in klpd.conf",
+                                      mode_to_string(m->config.mode));
+                return r < 0 ? r : -EPERM;
+        }
         if (m->job || m->stopping) {
                 t = m->job ? m->job->transaction : NULL;
                 if (!t)
@@ -419,6 +441,9 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
         if (r >= 0)
                 r = manager_open_wal(m);
         if (r >= 0)
+                r = probation_new(&m->world, &m->probation);
+        m->world.probation = m->probation;
+        if (r >= 0)
                 r = collector_new(&m->world,
                                   &(CollectorHandlers) {
                                           .busy = on_collector_busy,
@@ -446,6 +471,8 @@ Manager *manager_free(Manager *m) {
         while (m->queries)
                 query_free(m->queries);
         collector_free(m->collector);
+        m->world.probation = NULL;
+        m->probation = probation_free(m->probation);
         repository_wait_free(m->first_refresh);
         m->repository = repository_free(m->repository);
         /* Answers -ECANCELED to what the helper is at; those who get that hold what they need of
@@ -504,6 +531,7 @@ static void on_first_refresh(void *userdata) {
 
         m->first_refresh = repository_wait_free(m->first_refresh);
         manager_mark_stale(m);
+        manager_resume_trials(m);
 }
 
 int manager_start(Manager *m) {
@@ -511,12 +539,16 @@ int manager_start(Manager *m) {
 
         manager_load_config(m);
         manager_load_policy(m);
+        probation_start(m->probation);
         manager_refresh(m);
+        if (m->boot)
+                return 0; /* the transactions load the shim, if there are any */
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)
                 return r;
-        manager_recover(m);
-        if (m->status.livepatch && m->status.shim_problem[0]) {
+        if (m->config.mode == MODE_NORMAL)
+                manager_recover(m);
+        if (m->config.mode == MODE_NORMAL && m->status.livepatch && m->status.shim_problem[0]) {
                 r = m->hands->vtable->load_shim(m->hands, on_shim_loaded, m);
                 if (r >= 0)
                         return 0;
@@ -536,7 +568,7 @@ void manager_reload(Manager *m) {
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)
                 log_warning("Can't read the repository: %s", strerror(-r));
-        if (m->status.livepatch && m->status.shim_problem[0]) {
+        if (m->config.mode == MODE_NORMAL && m->status.livepatch && m->status.shim_problem[0]) {
                 r = m->hands->vtable->load_shim(m->hands, on_shim_loaded, m);
                 if (r < 0)
                         log_warning("Can't have the helper load klp_shim: %s", strerror(-r));

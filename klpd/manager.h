@@ -19,6 +19,7 @@
 #include "klpd/collector.h"
 #include "klpd/import.h"
 #include "klpd/job.h"
+#include "klpd/probation.h"
 
 #define MANAGER_PATH "/org/klpd1"
 #define MANAGER_INTERFACE "org.klpd1.Manager"
@@ -49,6 +50,10 @@ struct Manager {
         Wal *wal;
         TransactionHandlers handlers;
         char *recovery_problem;        /* of what klpd was at when it was interrupted, or NULL */
+        Probation *probation;
+        bool boot; /* klpd --boot: nothing of our own accord but what that does */
+        void (*job_finished)(const Transaction *t, void *userdata);
+        void *job_finished_userdata;
 
         sd_bus *bus;
         sd_event_source *bus_timer;    /* the next try to connect */
@@ -132,6 +137,22 @@ int reply_error(sd_bus_message *message, const sd_bus_error *error);
 int manager_method_import(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* ---- manager-standing.c
+ * ----------------------------------------------------------------------------------------- */
+
+int manager_method_accept(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_reject(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_quarantine(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_method_host_record(sd_bus_message *message, void *userdata, sd_bus_error *error);
+int manager_get_mode(sd_bus *bus, const char *path, const char *interface, const char *property,
+                     sd_bus_message *reply, void *userdata, sd_bus_error *error);
+int manager_get_record_problem(sd_bus *bus, const char *path, const char *interface, const char *property,
+                               sd_bus_message *reply, void *userdata, sd_bus_error *error);
+/* A request for what is on trial or accepted, as it was granted. */
+int manager_spec_of(const HostPatch *h, const char *reason, JobSpec **ret);
+/* The next trial of an earlier boot is applied again, if nothing else is under way. */
+void manager_resume_trials(Manager *m);
 
 /* ---- manager-query.c: calls that are answered later ---- */
 

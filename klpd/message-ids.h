@@ -3,7 +3,7 @@
  * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
- *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered
+ *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
  *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=
  *   KLPD_REPLACED    patches that it replaces, one field each
@@ -15,7 +15,7 @@
  *   KLPD_STATE_ID, KLPD_STATE_NAME, KLPD_FATE, KLPD_FROM, KLPD_TO   edge "state"
  *   KLPD_BLOCKER     stalled: "PID/TID COMM, unit UNIT, patch state N, in FUNCTION", one field each
  *   KLPD_STACK       stalled: "PID/TID COMM" and a line for each frame of its kernel stack, one field each
- *   KLPD_DIGEST      repository: of the content, SHA-256
+ *   KLPD_DIGEST      repository, standing: of the content, SHA-256
  *   KLPD_STEP        recovered: at which klpd was interrupted
  *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo
  *   KLPD_PLAN        JSON (klpctl(1)), job-started and refused
@@ -36,5 +36,6 @@
 #define KLPD_MESSAGE_STATE        "2a1482419ab44513bcd8b855714052db" /* the fate of one state */
 #define KLPD_MESSAGE_FOREIGN      "5a8025d4aca8452b9f1991164ec23d37" /* something changed that klpd had not asked for */
 #define KLPD_MESSAGE_REPOSITORY   "a2eb3dfeb9ea4ff0b95e2f3aa11c3f2a" /* a patch was imported or removed from the repository */
+#define KLPD_MESSAGE_STANDING     "c49f9183a9714d6a8ee0dfd0d0f3c1b5" /* a content was put on trial, accepted, dropped, put into quarantine or released */
 #define KLPD_MESSAGE_DAEMON       "31806d6938ed4ae4af23808740d58e56" /* klpd started or stopped: what it found */
 #define KLPD_MESSAGE_RECOVERED    "c4ceff54a73140328520b8334f8890fa" /* what was interrupted by the end of klpd or of the host */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "klpd/prepare.h"
+#include "klpd/probation.h"
 
 struct Preparation {
         const World *world;
@@ -73,8 +74,8 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         FileFacts file = {
                 .path = c->path,
                 .writable_path = c->writable,
-                .pinned_digest = c->recorded,
-                .pinned_by = "the record of its import",
+                .pinned_digest = spec->digest ?: c->recorded,
+                .pinned_by = spec->digest ? "what was accepted or on trial" : "the record of its import",
                 .signature = c->signature,
                 .module_signature = c->signature,
         };
@@ -93,6 +94,8 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
                 return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
                                    strerror(-r));
 
+        if (w->probation)
+                host.quarantine = probation_quarantined(w->probation);
         job_spec_to_request(spec, c->patch, &request);
         input.inventory = inventory;
         input.request = &request;

@@ -25,6 +25,7 @@ typedef struct World {
         int root_fd;
         const char *release; /* of the running kernel */
         Repository *repository;
+        struct Probation *probation; /* or NULL */
         Audit *audit;
         Wal *wal;                   /* NULL in tests: nothing is recorded */
         char boot_id[33];

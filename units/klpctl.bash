@@ -30,10 +30,13 @@ _klpctl() {
                 [history]='--since --until --patch -n --lines -r --reverse -b --boot --file'
                 [import]='--replace --reason'
                 [remove]='--kernel --reason'
+                [reject]='--reason'
+                [quarantine]='--remove --reason'
         )
         local -A verbs=(
                 [list]='' [status]='' [show]='' [plan]=plan [apply]=request [downgrade]=request [disable]=request
-                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]=''
+                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]='' [accept]=''
+                [reject]=reject [quarantine]=quarantine
         )
 
         for ((i = 1; i < COMP_CWORD; i++)); do
@@ -72,7 +75,7 @@ _klpctl() {
                         case $verb in
                         apply) words=$(__klpctl_patches) files=-f ;;
                         import) files=-f ;;
-                        show | downgrade | remove | verify) words=$(__klpctl_patches) ;;
+                        show | downgrade | remove | verify | accept | reject | quarantine) words=$(__klpctl_patches) ;;
                         disable) words=$(__klpctl_patches '/"state":"enabled"/p') ;;
                         plan) words="apply downgrade disable $(__klpctl_patches)" files=-f ;;
                         cancel) words=$(__klpctl_jobs) ;;

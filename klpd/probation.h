@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Trial, acceptance, boot mark, quarantine (SEMANTICS.md section 6): what klpd concludes for this host from
+ * how contents did. The only one that writes the host's record (host-record.h); each conclusion is on disk
+ * before it counts, and in the journal.
+ *
+ *   enabled by a request      → on trial, for ProbationSec=   (what was accepted before stays so meanwhile)
+ *   trial over, still enabled → accepted, with the overrides that were granted
+ *   disabled, or downgraded   → what is no longer enabled isn't accepted any more
+ *   a boot with a mark or a trial that ended in no orderly way → quarantine
+ *
+ * If the record can't be trusted, nothing is concluded, nothing is written, and nothing is applied by itself:
+ * probation_problem() says why.
+ */
+#pragma once
+
+#include "klpd/host-record.h"
+#include "klpd/transaction.h"
+
+typedef struct Probation Probation;
+
+/* boot_id: of this boot. world outlives it. */
+int probation_new(const World *world, Probation **ret);
+Probation *probation_free(Probation *p); /* NULL is fine */
+DEFINE_CLEANUP(Probation *, probation_free);
+
+/* Reads the record, and, the first time in a boot, draws the conclusions from how the last one ended. */
+void probation_start(Probation *p);
+const char *probation_problem(const Probation *p); /* NULL: the record can be trusted */
+const HostRecord *probation_record(const Probation *p);
+char *const *probation_quarantined(const Probation *p); /* digests, for the rule `quarantine` */
+/* "trial", "accepted", "quarantine" or "" */
+const char *probation_standing(const Probation *p, const Patch *patch);
+/* The last boot left a mark: nothing is applied in this one. */
+bool probation_boot_failed(const Probation *p);
+
+/* A request has ended well. */
+void probation_changed(Probation *p, const Transaction *t);
+/* Trials of earlier boots, which are to be applied again: name by name; NULL: no more. */
+const HostPatch *probation_next_resumed(Probation *p);
+
+/* The mark, before anything is applied at boot; -errno: it isn't there, so nothing may be applied. */
+int probation_mark(Probation *p);
+/* This boot ends in an orderly way. */
+int probation_shutdown(Probation *p);
+
+/* By somebody who may. Failure says why not. uid for the journal. */
+int probation_accept(Probation *p, const char *name, uid_t uid, Failure *failure);
+int probation_reject(Probation *p, const char *name, uid_t uid, const char *reason, Failure *failure);
+int probation_quarantine(Probation *p, const char *digest, const char *name, const char *reason);
+int probation_unquarantine(Probation *p, const char *what, uid_t uid, Failure *failure);

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What klpd concludes about contents, boot after boot (SEMANTICS.md section 6): the record is a file in a
+ * tree, a boot is a boot_id in it, the kernel is played.
+ */
+#include "test-util.h"
+
+#include "fake-hands.h"
+#include "klpd/boot.h"
+#include "klpd/probation.h"
+
+#define RELEASE "6.1.0-47-amd64"
+#define DIGEST_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define DIGEST_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+typedef struct Fixture {
+        Tree tree;
+        sd_event *event;
+        Hands *hands;
+        Audit *audit;
+        Config config;
+        World world;
+        Probation *probation;
+        Failure failure;
+} Fixture;
+
+static int drop_record(const struct iovec *fields, size_t n_fields, void *userdata) {
+        return 0;
+}
+
+static int setup(void **state) {
+        Fixture *f = calloc(1, sizeof(*f));
+
+        assert_non_null(f);
+        tree_new(&f->tree);
+        assert_true(sd_event_new(&f->event) >= 0);
+        assert_int_equal(fake_hands_new(f->event, RELEASE, &f->hands), 0);
+        assert_int_equal(audit_new(drop_record, NULL, &f->audit), 0);
+        config_init(&f->config);
+        f->world = (World){
+                        .event = f->event,
+                        .hands = f->hands,
+                        .root_fd = f->tree.fd,
+                        .release = RELEASE,
+                        .audit = f->audit,
+                        .config = &f->config,
+        };
+        *state = f;
+        return 0;
+}
+
+static int teardown(void **state) {
+        Fixture *f = *state;
+
+        probation_free(f->probation);
+        failure_done(&f->failure);
+        hands_free(f->hands);
+        audit_free(f->audit);
+        sd_event_unref(f->event);
+        tree_done(&f->tree);
+        free(f);
+        return 0;
+}
+
+/* A klpd that starts in the boot of that id. */
+static void boot(Fixture *f, const char *boot_id) {
+        f->probation = probation_free(f->probation);
+        tree_write(&f->tree, "proc/sys/kernel/random/boot_id", boot_id);
+        assert_int_equal(probation_new(&f->world, &f->probation), 0);
+        probation_start(f->probation);
+}
+
+/* A request for a patch of that name and content has ended well. */
+static void enabled(Fixture *f, RequestKind kind, const char *name, const char *digest) {
+        _cleanup_patch_unref_ Patch *patch = NULL;
+        JobSpec spec = { .kind = kind, .module_fd = -EBADF, .accept_irreversible = true };
+        Transaction t = { .spec = &spec, .disable = kind == REQUEST_DISABLE };
+        char json[256];
+
+        assert_int_equal(patch_new(name, &patch), 0);
+        assert_int_equal(patch_set(&patch->digest, digest), 0);
+        if (!t.disable) {
+                (void) snprintf(json, sizeof(json), "{\"name\": \"%s\", \"kernel\": \"%s\"}", name, RELEASE);
+                assert_int_equal(fake_insmod(f->hands, json, true), 0);
+                t.candidate.patch = patch;
+        }
+        probation_changed(f->probation, &t);
+}
+
+static const HostRecord *record(const Fixture *f) {
+        return probation_record(f->probation);
+}
+
+static void test_a_patch_is_on_trial_until_it_is_accepted(void **state) {
+        Fixture *f = *state;
+
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_trial, 1);
+        assert_int_equal(record(f)->n_accepted, 0);
+        assert_int_equal(probation_accept(f->probation, "a", 0, &f->failure), 0);
+        assert_int_equal(record(f)->n_trial, 0);
+        assert_int_equal(record(f)->n_accepted, 1);
+        assert_true(record(f)->accepted[0].accept_irreversible); /* as granted ... */
+        assert_false(record(f)->accepted[0].replace_foreign);    /* ... and nothing else */
+        /* Enabled again, it needs no new trial. */
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_trial, 0);
+        /* Other content under its name does. */
+        enabled(f, REQUEST_APPLY, "a", DIGEST_B);
+        assert_int_equal(record(f)->n_trial, 1);
+        assert_string_equal(record(f)->accepted[0].digest, DIGEST_A);
+}
+
+static void test_probation_ends_by_itself(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 1;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        for (unsigned i = 0; i < 1000 && record(f)->n_accepted == 0; i++)
+                assert_true(sd_event_run(f->event, 5000000) >= 0);
+        assert_int_equal(record(f)->n_accepted, 1);
+}
+
+static void test_what_is_disabled_isnt_accepted_any_more(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 0;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_accepted, 1);
+        hands_free(f->hands); /* a kernel without it */
+        assert_int_equal(fake_hands_new(f->event, RELEASE, &f->hands), 0);
+        f->world.hands = f->hands;
+        enabled(f, REQUEST_DISABLE, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_accepted, 0);
+}
+
+static void test_a_crash_on_trial_means_quarantine_and_an_orderly_shutdown_doesnt(void **state) {
+        const HostPatch *h;
+        Fixture *f = *state;
+
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(boot_shutdown(f->tree.fd), 0);
+        boot(f, "two");
+        h = probation_next_resumed(f->probation);
+        assert_non_null(h);
+        assert_string_equal(h->name, "a");
+        assert_null(probation_next_resumed(f->probation));
+        /* It wasn't enabled again in this boot: a crash of this one isn't its fault. */
+        boot(f, "three");
+        assert_int_equal(record(f)->n_quarantine, 0);
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        boot(f, "four");
+        assert_int_equal(record(f)->n_quarantine, 1);
+        assert_int_equal(record(f)->n_trial, 0);
+        assert_string_equal(probation_quarantined(f->probation)[0], DIGEST_A);
+        assert_false(probation_boot_failed(f->probation));
+        assert_int_equal(probation_unquarantine(f->probation, "aaaaaaa", 0, &f->failure), -ENOENT);
+        assert_int_equal(probation_unquarantine(f->probation, "aaaaaaaa", 0, &f->failure), 0);
+        assert_int_equal(record(f)->n_quarantine, 0);
+}
+
+static void test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was_accepted(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 0;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(boot_shutdown(f->tree.fd), 0);
+        boot(f, "two");
+        assert_int_equal(probation_mark(f->probation), 0);
+        /* The daemon of the same boot, a soft reboot: nothing is concluded. */
+        boot(f, "two");
+        assert_non_null(record(f)->mark);
+        assert_int_equal(record(f)->n_accepted, 1);
+        assert_int_equal(boot_shutdown(f->tree.fd), 0);
+        boot(f, "two");
+        assert_false(record(f)->orderly);
+        boot(f, "three");
+        assert_true(probation_boot_failed(f->probation));
+        assert_int_equal(record(f)->n_accepted, 0);
+        assert_int_equal(record(f)->n_quarantine, 1);
+        /* Once. */
+        boot(f, "four");
+        assert_false(probation_boot_failed(f->probation));
+}
+
+static void test_a_healthy_boot_clears_its_mark(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 0;
+        f->config.boot_healthy_usec = 1;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(probation_mark(f->probation), 0);
+        boot(f, "one");
+        for (unsigned i = 0; i < 1000 && record(f)->mark; i++)
+                assert_true(sd_event_run(f->event, 5000000) >= 0);
+        assert_null(record(f)->mark);
+        boot(f, "two");
+        assert_int_equal(record(f)->n_quarantine, 0);
+        assert_int_equal(record(f)->n_accepted, 1);
+}
+
+static void test_a_record_that_cant_be_trusted_is_said_and_left_alone(void **state) {
+        static const char *const bad[] = {
+                "",
+                "{}",
+                "{\"version\":2,\"boot_id\":null,\"orderly\":false,\"mark\":[],\"trial\":[],\"accepted\":[],"
+                "\"quarantine\":[]}",
+                "{\"version\":1,\"boot_id\":null,\"orderly\":false,\"mark\":[\"12\"],\"trial\":[],"
+                "\"accepted\":[],\"quarantine\":[]}",
+                "{\"version\":1,\"boot_id\":null,\"orderly\":false,\"mark\":[],\"trial\":[{\"name\":\"a\"}],"
+                "\"accepted\":[],\"quarantine\":[]}",
+        };
+        Fixture *f = *state;
+        char text[256];
+        ssize_t n;
+        int fd;
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                tree_write(&f->tree, HOST_RECORD_PATH, bad[i]);
+                boot(f, "one");
+                assert_non_null(probation_problem(f->probation));
+                enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+                assert_true(probation_mark(f->probation) < 0);
+                assert_true(probation_accept(f->probation, "a", 0, &f->failure) < 0);
+                assert_true(probation_quarantine(f->probation, DIGEST_A, "a", "test") < 0);
+                fd = openat(f->tree.fd, HOST_RECORD_PATH, O_RDONLY | O_CLOEXEC);
+                n = read(fd, text, sizeof(text) - 1);
+                close(fd);
+                assert_true(n >= 0);
+                text[n] = 0;
+                assert_string_equal(text, bad[i]);
+        }
+        /* None at all is a host that never had one. */
+        assert_int_equal(unlinkat(f->tree.fd, HOST_RECORD_PATH, 0), 0);
+        boot(f, "one");
+        assert_null(probation_problem(f->probation));
+}
+
+static void test_without_a_place_to_write_nothing_is_applied_at_boot(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 0;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(unlinkat(f->tree.fd, HOST_RECORD_PATH, 0), 0);
+        assert_int_equal(unlinkat(f->tree.fd, "var/lib/klpd", AT_REMOVEDIR), 0);
+        tree_write(&f->tree, "var/lib/klpd", "a file in its place");
+        assert_true(probation_mark(f->probation) < 0);
+}
+
+static void test_the_command_line_comes_before_the_configuration(void **state) {
+        Config config;
+
+        config_init(&config);
+        config_apply_command_line(&config, "quiet klpd.mode=off ro\n", NULL, NULL);
+        assert_int_equal(config.mode, MODE_OFF);
+        config_apply_command_line(&config, "klpd.mode=normal", NULL, NULL);
+        assert_int_equal(config.mode, MODE_NORMAL);
+        config_apply_command_line(&config, "xklpd.mode=off klpd.modes=off", NULL, NULL);
+        assert_int_equal(config.mode, MODE_NORMAL);
+        config_apply_command_line(&config, "klpd.mode=quiet", NULL, NULL);
+        assert_int_equal(config.mode, MODE_OBSERVE);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(test_a_patch_is_on_trial_until_it_is_accepted),
+                T(test_probation_ends_by_itself),
+                T(test_what_is_disabled_isnt_accepted_any_more),
+                T(test_a_crash_on_trial_means_quarantine_and_an_orderly_shutdown_doesnt),
+                T(test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was_accepted),
+                T(test_a_healthy_boot_clears_its_mark),
+                T(test_a_record_that_cant_be_trusted_is_said_and_left_alone),
+                T(test_without_a_place_to_write_nothing_is_applied_at_boot),
+                cmocka_unit_test(test_the_command_line_comes_before_the_configuration),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
