@@ -10,7 +10,15 @@
  *   cumulative, level	as in struct klp_shim_patch
  *   vmlinux, target	patch cmdline_proc_show, the functions of klp_test_target
  *   fail=ID		pre_patch and pre_takeover of that state return -EIO
- *   objfail		the per-object pre_patch of vmlinux returns -EIO
+ *   objfail=N		per-object pre_patch callbacks return -EIO: 1 every one, 2 that of
+ *			klp_test_target alone
+ *   initfail		init fails after it has registered, and leaves that behind
+ *   twice		init registers twice
+ *   hold=Y		post_patch and post_takeover sleep, with the core's lock held,
+ *			until `hold` is N
+ *   api=Y		callbacks trace what klp_shim_get_state() and
+ *			klp_shim_get_prev_state() say: "klp_trace: PATCH api ..."
+ *   idle		reads what klp_shim_get_prev_state(1) answers, in no callback
  *   stall=Y		tasks that read /proc/cmdline sleep in the patched function
  *			until `stall` is N, or they are killed
  *   quiet		no lines in the kernel log
@@ -43,8 +51,14 @@ static bool target;
 module_param(target, bool, 0444);
 static ulong fail;
 module_param(fail, ulong, 0644);
-static bool objfail;
-module_param(objfail, bool, 0644);
+static uint objfail;
+module_param(objfail, uint, 0644);
+static bool initfail;
+module_param(initfail, bool, 0444);
+static bool twice;
+module_param(twice, bool, 0444);
+static bool api;
+module_param(api, bool, 0644);
 static bool objtrace;
 module_param(objtrace, bool, 0644);
 static bool quiet;
@@ -54,7 +68,7 @@ module_param(destroyed, uint, 0444);
 static char *vendor = "test";
 module_param(vendor, charp, 0444);
 
-static bool stall;
+static bool stall, hold;
 static DECLARE_WAIT_QUEUE_HEAD(stalled);
 
 static int stall_set(const char *val, const struct kernel_param *kp)
@@ -67,9 +81,11 @@ static int stall_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops stall_ops = { .set = stall_set, .get = param_get_bool };
 module_param_cb(stall, &stall_ops, &stall, 0644);
+module_param_cb(hold, &stall_ops, &hold, 0644);
 
 static struct klp_shim_state table[MAX_STATES + 1];
 static bool made[MAX_STATES];	/* by the last pre_takeover */
+static struct klp_shim_patch patch;
 
 #define klp_trace(fmt, ...)							\
 	do {								\
@@ -89,11 +105,60 @@ static int make_shadow(struct klp_shim_state *state)
 	return klp_shim_shadow_get_or_alloc(state, state, GFP_KERNEL, NULL, NULL) ? 0 : -ENOMEM;
 }
 
+static void hold_on(void)
+{
+	wait_event_idle(stalled, !READ_ONCE(hold));
+}
+
+static void trace_prev(u64 id, const char *where)
+{
+	struct klp_shim_prev_state prev;
+	int ret;
+
+	if (!READ_ONCE(api))
+		return;
+	ret = klp_shim_get_prev_state(id, &prev);
+	if (ret)
+		klp_trace("api %s: prev %llu: %d", where, id, ret);
+	else
+		klp_trace("api %s: prev %llu: version %u data %lu", where, prev.id, prev.version,
+			  (unsigned long)prev.data);
+}
+
+/* What a ported patch does in its per-object callbacks. */
+static void trace_states(const char *where)
+{
+	struct klp_shim_state *state;
+
+	if (!READ_ONCE(api))
+		return;
+	for (state = table; state->id; state++) {
+		struct klp_shim_state *found = klp_shim_get_state(&patch, state->id);
+
+		klp_trace("api %s: state %llu: version %u%s", where, state->id,
+			  found ? found->version : 0, found == state ? "" : " BUG");
+		trace_prev(state->id, where);
+	}
+	klp_trace("api %s: state 99: %s", where, klp_shim_get_state(&patch, 99) ? "BUG" : "none");
+	trace_prev(99, where);
+}
+
+static int idle_get(char *buffer, const struct kernel_param *kp)
+{
+	struct klp_shim_prev_state prev;
+
+	return sysfs_emit(buffer, "%d\n", klp_shim_get_prev_state(1, &prev));
+}
+
+static const struct kernel_param_ops idle_ops = { .get = idle_get };
+module_param_cb(idle, &idle_ops, NULL, 0444);
+
 static int pre_patch(struct klp_shim_state *state)
 {
 	int ret;
 
 	klp_trace("%llu %s", state->id, __func__);
+	trace_prev(state->id, __func__);
 	ret = make_shadow(state);
 	if (ret)
 		return ret;
@@ -104,16 +169,20 @@ static int pre_patch(struct klp_shim_state *state)
 static void post_patch(struct klp_shim_state *state)
 {
 	klp_trace("%llu %s", state->id, __func__);
+	trace_prev(state->id, __func__);
+	hold_on();
 }
 
 static void pre_unpatch(struct klp_shim_state *state)
 {
 	klp_trace("%llu %s", state->id, __func__);
+	trace_prev(state->id, __func__);
 }
 
 static void post_unpatch(struct klp_shim_state *state)
 {
 	klp_trace("%llu %s", state->id, __func__);
+	trace_prev(state->id, __func__);
 }
 
 static int pre_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
@@ -136,6 +205,7 @@ static void post_takeover(struct klp_shim_state *state, const struct klp_shim_pr
 {
 	klp_trace("%llu %s from %u data %lu", state->id, __func__, prev->version,
 		  (unsigned long)prev->data);
+	hold_on();
 }
 
 static void cancel_takeover(struct klp_shim_state *state, const struct klp_shim_prev_state *prev)
@@ -150,7 +220,8 @@ static int obj_pre_patch(struct klp_object *obj)
 {
 	if (objtrace)
 		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
-	return READ_ONCE(objfail) ? -EIO : 0;
+	trace_states(__func__);
+	return READ_ONCE(objfail) == 1 || (READ_ONCE(objfail) == 2 && obj->name) ? -EIO : 0;
 }
 
 static void obj_post_patch(struct klp_object *obj)
@@ -169,6 +240,7 @@ static void obj_post_unpatch(struct klp_object *obj)
 {
 	if (objtrace)
 		klp_trace("%s %s", obj->name ?: "vmlinux", __func__);
+	trace_states(__func__);
 }
 
 static noinline int klp_cmdline_proc_show(struct seq_file *m, void *v)
@@ -260,7 +332,14 @@ static int __init klp_test_init(void)
 		add_object(next++, NULL, vmlinux_funcs);
 	if (target)
 		add_object(next++, "klp_test_target", target_funcs);
-	return klp_shim_register_patch(&patch);
+	ret = klp_shim_register_patch(&patch);
+	if (ret)
+		return ret;
+	if (twice) {
+		ret = klp_shim_register_patch(&patch);
+		pr_info("klp_trace: %s registered twice: %d\n", THIS_MODULE->name, ret);
+	}
+	return initfail ? -EIO : 0;
 }
 module_init(klp_test_init);
 
