@@ -6,8 +6,11 @@
  *   generation                    the number alone
  *   patches | states | tasks      dumps, one line per object (parts of a patch joined)
  *   enable NAME [GENERATION]      exit status 0, or the errno; the extended-ack text on stderr
- *   events [--until ENDED|COUNT] [--timeout SECONDS] [--ready FILE]
- *                                 one line per event, until that event has come; FILE is made when listening
+ *   during patches|states COMMAND the same dump, and between its first and its second message the shell's COMMAND;
+ *                                 prints how many messages it had, and whether they were marked as inconsistent
+ *   events [--until ENDED|COUNT] [--timeout SECONDS] [--ready FILE] [--buffer BYTES]
+ *                                 one line per event, until that event has come; FILE is made when listening; LOST and
+ *                                 GAP are what a listener sees whose buffer was too small
  *   join                          joins the group and leaves; the exit status says whether that was allowed
  *   time enable NAME | time states   the same, silent, and prints how many nanoseconds it took
  *   raw CMD HEX                   sends the payload (attributes in hex) with command number CMD
@@ -15,7 +18,7 @@
  *
  * before the verb:
  *   --as-nobody [--cap NUMBER]...   as uid 65534, with these capabilities only
- *   --netns | --userns              in a new network namespace, or in a new user and network namespace as its root
+ *   --netns, --userns               in a new network namespace, in a new user namespace with all capabilities there
  *
  * Model: one raw generic netlink socket, no library, so that it runs in an initramfs.  Everything that arrives is
  * checked for its length before it is read.  Exit status: 0, the (positive) errno of the kernel's answer, or 125 for
@@ -181,6 +184,26 @@ static int do_dump(uint8_t cmd, answer_fn fn) {
         return r;
 }
 
+static const char *during_command;
+static unsigned long during_messages;
+
+static void on_during(const void *data, size_t size) {
+        (void) data, (void) size;
+        if (during_messages++ == 0 && system(during_command) != 0)
+                die(125, "%s: failed", during_command);
+}
+
+static int do_during(const char *what, const char *command) {
+        static Message m;
+        int r;
+
+        during_command = command;
+        message_init(&m, family_id, NLM_F_DUMP, strcmp(what, "states") == 0 ? KLP_SHIM_CMD_STATE_GET : KLP_SHIM_CMD_PATCH_GET);
+        r = request(&m, on_during);
+        printf("%lu messages, %s\n", during_messages, dump_interrupted ? "inconsistent" : "consistent");
+        return r;
+}
+
 /* ---- enable ---- */
 
 static int do_enable(const char *name, const char *generation_text) {
@@ -290,6 +313,12 @@ static int do_events(char **argv) {
                         deadline = now_ms() + 1000 * strtol(*++argv, NULL, 10);
                 else if (argv[1] && strcmp(*argv, "--ready") == 0)
                         ready = *++argv;
+                else if (argv[1] && strcmp(*argv, "--buffer") == 0) {
+                        int size = atoi(*++argv);
+
+                        if (setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) < 0)
+                                die(errno, "--buffer: %s", strerror(errno));
+                }
                 else
                         die(125, "events: unknown argument %s", *argv);
         }
@@ -317,6 +346,11 @@ static int do_events(char **argv) {
                 if (poll(&pfd, 1, left > 60000 ? 60000 : (int) left) <= 0)
                         continue;
                 n = recv(sock, buffer, sizeof(buffer), 0);
+                if (n < 0 && errno == ENOBUFS) {
+                        printf("LOST\n");
+                        fflush(stdout);
+                        continue;
+                }
                 if (n < 0)
                         die(errno, "recv: %s", strerror(errno));
                 for (size_t rest = n; NLMSG_OK(h, rest); h = NLMSG_NEXT(h, rest)) {
@@ -498,7 +532,7 @@ static void identity(int *argc, char ***argv) {
                         if (unshare(CLONE_NEWNET) < 0)
                                 die(125, "unshare: %s", strerror(errno));
                 } else if (strcmp(option, "--userns") == 0) {
-                        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+                        if (unshare(CLONE_NEWUSER) < 0)
                                 die(125, "unshare: %s", strerror(errno));
                 } else
                         die(125, "unknown option %s", option);
@@ -529,6 +563,8 @@ int main(int argc, char *argv[]) {
                 r = do_dump(KLP_SHIM_CMD_TASK_GET, on_task);
         else if (strcmp(verb, "enable") == 0 && (argc == 3 || argc == 4))
                 r = do_enable(argv[2], argv[3]);
+        else if (strcmp(verb, "during") == 0 && argc == 4)
+                r = do_during(argv[2], argv[3]);
         else if (strcmp(verb, "events") == 0)
                 r = do_events(argv + 2);
         else if (strcmp(verb, "join") == 0) {
@@ -543,7 +579,7 @@ int main(int argc, char *argv[]) {
                 r = do_fuzz(argv[2], argv[3]);
         else
                 die(125, "usage: shimctl info|generation|patches|states|tasks|enable NAME [GENERATION]|"
-                         "events [--until E] [--timeout S] [--ready FILE] [--all]|join|time enable NAME|time states|"
+                         "during patches|states COMMAND|events [--until E] [--timeout S] [--ready FILE] [--buffer N] [--all]|join|time enable NAME|time states|"
                          "raw CMD HEX|fuzz SEED COUNT");
         return r;
 }
