@@ -162,13 +162,29 @@ static void state_events(void)
 			    op->entries[i].from_state, &op->entries[i]);
 }
 
+/*
+ * SEMANTICS.md section 3: of a patch that a forced transition removed tasks may
+ * run the code for good.
+ */
+static void note_forced(struct klp_shim_copy *copy)
+{
+	struct klp_shim_reg *reg = copy->reg;
+	u32 i;
+
+	if (!klp_shim_core_forced(&copy->patch))
+		return;
+	reg->forced = true;
+	for (i = 0; i < reg->n_states; i++)
+		if (reg->patch->states[i].flags & KLP_SHIM_STATE_SHADOW)
+			klp_shim_shadow_stay(reg->patch->states[i].shim_id);
+}
+
 /* An enabled copy leaves the stack, with what a forced transition means for it. */
 static void leave_stack(struct klp_shim_copy *copy)
 {
 	struct klp_shim_reg *reg = copy->reg;
 
-	if (klp_shim_core_forced(&copy->patch))
-		reg->forced = true;
+	note_forced(copy);
 	if (reg->copy == copy)
 		reg->copy = NULL;
 	klp_shim_copy_retire(copy);
@@ -246,8 +262,7 @@ static void become_orphan(struct klp_shim_copy *self)
 	}
 	self->n_diff = out;
 	self->status = KLP_SHIM_COPY_ORPHAN;
-	if (klp_shim_core_forced(&self->patch))
-		self->reg->forced = true;
+	note_forced(self);
 	self->reg->copy = NULL;
 }
 

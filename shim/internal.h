@@ -49,6 +49,11 @@
 #define KLP_SHIM_MAX_STACK		128	/* patches with states at one time */
 #define KLP_SHIM_MAX_PLAIN_STATES	1024	/* of all plain patches together */
 
+/*
+ * Not seen by genksyms: the versions of exported symbols are those of what
+ * klp_shim.h shows, so a patch that was built for another klp_shim.ko loads.
+ */
+#ifndef __GENKSYMS__
 struct klp_shim_id {
 	struct hlist_node node;
 	u64 id;
@@ -59,6 +64,7 @@ struct klp_shim_id {
 	/* shadow_lock */
 	bool open;			/* variables may be allocated */
 	bool leaked;			/* some were left by a forced transition */
+	bool stays;			/* a patch that one removed had them: never freed all */
 	bool opened;			/* ... by the change under way; klp_shim_mutex */
 	u32 epoch;			/* of being open */
 	u64 shadow_count;
@@ -120,6 +126,7 @@ struct klp_shim_copy {
 	struct klp_func *funcs;
 	struct klp_object objs[];
 };
+#endif /* __GENKSYMS__ */
 
 /* A patch of the stack before a change: a managed one's copy or a plain one's states. */
 struct klp_shim_slot {
@@ -199,6 +206,7 @@ void klp_shim_slot_prev(u32 patch, u32 state, struct klp_shim_prev_state *ret_pr
 /* shadow.c */
 bool klp_shim_shadow_open(struct klp_shim_id *rec);
 void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool leave);
+void klp_shim_shadow_stay(struct klp_shim_id *rec);
 u64 klp_shim_shadow_count(struct klp_shim_id *rec);
 bool klp_shim_shadow_leaked(struct klp_shim_id *rec);
 

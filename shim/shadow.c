@@ -74,7 +74,7 @@ void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool
 	spin_lock_irqsave(&shadow_lock, flags);
 	rec->open = false;
 	rec->epoch++;
-	if (leave)
+	if (leave || rec->stays)
 		rec->leaked = rec->leaked || rec->shadow_count > 0;
 	else if (rec->shadow_count > 0)
 		freed = free_locked(state, NULL);
@@ -83,6 +83,19 @@ void klp_shim_shadow_close(struct klp_shim_state *state, const char *patch, bool
 	if (freed)
 		klp_shim_event(KLP_SHIM_EVENT_SHADOW_FREED, &(struct klp_shim_event_info) {
 			       .name = patch, .state = state, .shadow_count = freed });
+}
+
+/*
+ * A forced transition removed a patch that had the state, which lives on: tasks
+ * may run that patch's code for good, so its variables outlive the state.
+ */
+void klp_shim_shadow_stay(struct klp_shim_id *rec)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&shadow_lock, flags);
+	rec->stays = true;
+	spin_unlock_irqrestore(&shadow_lock, flags);
 }
 
 u64 klp_shim_shadow_count(struct klp_shim_id *rec)
