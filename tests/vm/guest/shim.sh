@@ -71,14 +71,14 @@ unload() {
 # enable PATCH: the core may not be done with its last use yet (EAGAIN, 11); any other status is the answer's.
 enable() {
 	enable_end=$(($(cut -d. -f1 /proc/uptime) + 30))
-	while :; do
+	enable_status=11
+	while [ $enable_status = 11 ] && [ "$(cut -d. -f1 /proc/uptime)" -lt $enable_end ]; do
 		enable_status=0
 		shimctl enable "$1" >"$TMPDIR/enable.out" 2>&1 || enable_status=$?
-		[ $enable_status = 11 ] && [ "$(cut -d. -f1 /proc/uptime)" -lt $enable_end ] || break
-		sleep 0.1
+		[ $enable_status != 11 ] || sleep 0.1
 	done
 	cat "$TMPDIR/enable.out"
-	return $enable_status
+	return "$enable_status"
 }
 
 patch_on() {
