@@ -10,7 +10,11 @@
 
 #define MAX_STATES	16
 
-static bool replace;
+#ifndef KLP_TEST_PLAIN_REPLACE
+#define KLP_TEST_PLAIN_REPLACE	false
+#endif
+
+static bool replace = KLP_TEST_PLAIN_REPLACE;
 module_param(replace, bool, 0444);
 static char *states = "";
 module_param(states, charp, 0444);
