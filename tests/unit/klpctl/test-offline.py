@@ -195,6 +195,16 @@ class Offline(unittest.TestCase):
             self.assertIn('plain-over-managed', [v['rule'] for v in o['violations']])
             self.assertIn('fspick', [f['function'] for f in o['functions']])
 
+            for tool, suffix in (('xz', '.xz'), ('zstd', '.zst')):
+                subprocess.run([tool, '-q', '-k', module], check=True)
+                self.assertEqual(self.plan(3, '--candidate', module + suffix, '--json').json(), o, suffix)
+                os.unlink(module)  # then the compressed one is what the repository has
+                r = self.plan(3, '--patch=klp_plain', '--repository', d, '--json').json()
+                self.assertEqual(r, o, suffix)
+                subprocess.run([tool, '-q', '-d', module + suffix], check=True)
+                if os.path.exists(module + suffix):  # zstd keeps it
+                    os.unlink(module + suffix)
+
             with open(manifest, 'w', encoding='utf-8') as f:
                 json.dump({'name': 'another'}, f)
             self.assertIn('another', self.plan(1, '--candidate', module).err)
