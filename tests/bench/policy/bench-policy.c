@@ -3,8 +3,8 @@
  * How fast the policy engine is: plans per second for stacks with 1, 10, 100 and 1000 states (a cumulative
  * patch over a cumulative one: half of the states kept, a quarter exchanged or taken over, the rest removed
  * or introduced; one function for each state, at most 100; three fixes; all rules of the default policy), how
- * the cost grows, lines of `klpctl plan --batch` per second, and the speed of the strict reader. One thread,
- * CPU time, the best of some rounds.
+ * the cost grows, lines of `klpctl plan --batch` per second, the speed of the strict reader, and that of the
+ * reader of fleet files on one of 10 MB. One thread, CPU time, the best of some rounds.
  *
  * One JSON object per line: {"bench", "metric", "value", "unit"}.
  */
@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "policy/batch.h"
+#include "policy/fleet.h"
 #include "policy/json.h"
 
 #define ROUNDS 5
@@ -199,9 +200,49 @@ static void bench_parse(void) {
         report("parse_inventory", (double) size / 1e6 / best_model, "MB/s");
 }
 
+/* A fleet file of 10 MB: a host or a group of them in each rule, as generated files have. */
+static void bench_fleet_document(void) {
+        const size_t room = 11000000;
+        _cleanup_free_ char *text = malloc(room);
+        double best = 1e9;
+        size_t size = 0;
+
+        if (!text)
+                exit(1);
+        size += (size_t) snprintf(text, room,
+                                  "{\"name\":\"bench\",\"serial\":1,\"levels\":[{\"stream\":\"local/base\","
+                                  "\"kernel\":\"6.1.0-*\",\"level\":7,\"patch\":\"p7\"}],\"rules\":[");
+        for (unsigned i = 0; size < 10000000; i++)
+                size += (size_t) snprintf(text + size, room - size,
+                                          "%s{\"name\":\"rule-%u\",\"stream\":\"local/base\",\"level\":%u,"
+                                          "\"match\":{\"hostname\":[\"web-%u-*\",\"db-%u.example.org\"],"
+                                          "\"machine_id\":[\"%032x\"],\"kernel\":[\"6.1.0-*\"],"
+                                          "\"labels\":{\"role\":[\"web\",\"db\"],\"site\":[\"s%u\"]}},"
+                                          "\"rollout\":%u,\"splay\":\"1h\","
+                                          "\"windows\":[{\"calendar\":\"Sat 02:00\",\"duration\":\"2h\"}]}",
+                                          i > 0 ? "," : "", i, 1 + i % 7, i, i, i, i % 50, 1 + i % 100);
+        size += (size_t) snprintf(text + size, room - size, "]}");
+        for (int round = 0; round < ROUNDS; round++) {
+                FleetDocument *document;
+                PolicyError error = {};
+                double begin = cpu_seconds(), t;
+
+                if (fleet_document_parse(text, size, &document, &error) < 0) {
+                        fprintf(stderr, "%s: %s\n", error.key, error.message);
+                        exit(1);
+                }
+                fleet_document_free(document);
+                t = cpu_seconds() - begin;
+                best = t < best ? t : best;
+        }
+        report("fleet_document_size", (double) size / 1e6, "MB");
+        report("parse_fleet_document", (double) size / 1e6 / best, "MB/s");
+}
+
 int main(void) {
         bench_plans();
         bench_batch();
         bench_parse();
+        bench_fleet_document();
         return 0;
 }
