@@ -159,7 +159,7 @@ static bool stays(const struct klp_diff_change *change, u32 patch)
 }
 
 /* The table of SEMANTICS.md section 2.  Both holders of entry are set. */
-static void decide(const struct klp_diff_change *change, struct klp_diff_entry *entry)
+static __always_inline void decide(const struct klp_diff_change *change, struct klp_diff_entry *entry)
 {
 	const struct klp_diff_state *from, *to;
 
@@ -219,6 +219,22 @@ static u32 gather(const struct klp_diff_patch *patch, u32 index, struct klp_diff
 	return patch->n_states;
 }
 
+/*
+ * Field by field: a struct that was just written in parts and is copied in
+ * larger pieces makes the processor wait for its store buffer.
+ */
+static __always_inline void put_entry(struct klp_diff_entry *to,
+				      const struct klp_diff_entry *entry)
+{
+	to->id = entry->id;
+	to->fate = entry->fate;
+	to->from_patch = entry->from_patch;
+	to->from_state = entry->from_state;
+	to->to_patch = entry->to_patch;
+	to->to_state = entry->to_state;
+	to->unsafe = entry->unsafe;
+}
+
 u32 klp_diff_fates(const struct klp_diff_change *change,
 		   struct klp_diff_entry *entries, struct klp_diff_entry *scratch)
 {
@@ -258,13 +274,13 @@ u32 klp_diff_fates(const struct klp_diff_change *change,
 		decide(change, &entry);
 		switch (entry_class(&entry)) {
 		case 0:
-			entries[n_fates++] = entry;
+			put_entry(&entries[n_fates++], &entry);
 			break;
 		case 1:
-			scratch[n_removed++] = entry;
+			put_entry(&scratch[n_removed++], &entry);
 			break;
 		default:
-			scratch[max - ++n_kept] = entry;
+			put_entry(&scratch[max - ++n_kept], &entry);
 			break;
 		}
 	}
