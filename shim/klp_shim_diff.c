@@ -159,7 +159,8 @@ static bool stays(const struct klp_diff_change *change, u32 patch)
 }
 
 /* The table of SEMANTICS.md section 2.  Both holders of entry are set. */
-static __always_inline void decide(const struct klp_diff_change *change, struct klp_diff_entry *entry)
+static __always_inline void decide(const struct klp_diff_change *change,
+				   struct klp_diff_entry *entry)
 {
 	const struct klp_diff_state *from, *to;
 
