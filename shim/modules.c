@@ -56,8 +56,31 @@ void klp_shim_modules_refresh(void)
 		if (klp_shim_is_managed(m->mod) || m->used == used)
 			continue;
 		m->used = used;
+		/* The core lets go of a module last of all. */
+		if (!used)
+			m->listed = false;
 		klp_shim_changed();
 	}
+}
+
+/*
+ * A plain patch that was enabled before the shim was loaded is seen for the
+ * first time in the core's list.  Without memory for a record it stays unknown.
+ */
+static void record_earlier(struct klp_patch *patch)
+{
+	struct livepatch_module *m;
+
+	if (klp_shim_is_managed(patch->mod) || find_module_record(patch->mod))
+		return;
+	m = kzalloc(sizeof(*m), GFP_KERNEL);
+	if (!m)
+		return;
+	m->mod = patch->mod;
+	m->live = true;
+	m->used = true;
+	m->listed = true;
+	list_add_tail(&m->node, &modules);
 }
 
 /*
@@ -69,6 +92,9 @@ void klp_shim_modules_compare(struct list_head *core_head)
 {
 	struct livepatch_module *m;
 	struct klp_patch *patch;
+
+	klp_shim_for_each_core_patch(patch, core_head)
+		record_earlier(patch);
 
 	list_for_each_entry(m, &modules, node) {
 		bool listed = false;
