@@ -94,7 +94,7 @@ static void op_load(Patch *p) {
 }
 
 static void op_load_bad(Patch *p) {
-        static const char *const bad[] = { "states=1:1:0,2:1:0,1:2:0", "states=1:1:8", "states=1:1:1,7740416129117745517:1:0",
+        static const char *const bad[] = { "states=1:1:0,2:1:0,1:2:0", "states=1:1:8", "states=1:1:1,7740685414803466605:1:0",
                                            "states= vendor=a/b", "states=1:1" };
         const char *args = bad[rnd(sizeof(bad) / sizeof(bad[0]))];
 
