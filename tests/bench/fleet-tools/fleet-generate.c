@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * fleet-generate hosts N [SEED]    N hosts, one per line of 750 bytes: facts and inventory (klpd-fleet.json(5))
- * fleet-generate rules BYTES       a document of about that size: many rules, each with a list of machine ids
+ * fleet-generate hosts N [SEED [FILE]]      N hosts, one per line of 750 bytes: facts and inventory
+ *                                           (klpd-fleet.json(5))
+ * fleet-generate rules BYTES [SEED [FILE]]  a document of about that size: many rules, each with a list of
+ *                                           machine ids
  *
  * The same numbers give the same bytes on every machine. Hosts are not all alike: three kernels, levels 3 to
  * 7, a few held, overridden or with a quarantine, one in fifty with nothing enabled.
@@ -89,8 +91,7 @@ static void print_host(Random *r, uint64_t number) {
 }
 
 /* Rules that list machine ids, which is what makes real documents long. */
-static void print_rules(uint64_t bytes) {
-        Random r = { 7 };
+static void print_rules(Random *r, uint64_t bytes) {
         uint64_t written = 0;
         char id[33];
 
@@ -101,7 +102,7 @@ static void print_rules(uint64_t bytes) {
                                              "\"machine_id\":[",
                                              rule > 0 ? ",\n" : "", rule, 1 + rule % 9, rule % 101, rule);
                 for (unsigned i = 0; i < 200; i++)
-                        written += (uint64_t) printf("%s\"%s\"", i > 0 ? "," : "", hex(&r, 32, id));
+                        written += (uint64_t) printf("%s\"%s\"", i > 0 ? "," : "", hex(r, 32, id));
                 written += (uint64_t) printf("]}}");
         }
         printf("]}\n");
@@ -112,13 +113,17 @@ int main(int argc, char **argv) {
         Random r = { argc > 3 ? strtoull(argv[3], NULL, 10) : 1 };
 
         if (argc < 3 || (!streq(argv[1], "hosts") && !streq(argv[1], "rules"))) {
-                fprintf(stderr, "%s hosts N [SEED] | rules BYTES\n", argv[0]);
+                fprintf(stderr, "%s hosts N [SEED [FILE]] | rules BYTES [SEED [FILE]]\n", argv[0]);
                 return 2;
+        }
+        if (argc > 4 && !freopen(argv[4], "we", stdout)) {
+                perror(argv[4]);
+                return 1;
         }
         if (streq(argv[1], "hosts"))
                 for (uint64_t i = 0; i < n; i++)
                         print_host(&r, i);
         else
-                print_rules(n);
+                print_rules(&r, n);
         return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
 }
