@@ -73,6 +73,10 @@ bool fleet_glob_match(FleetSlice pattern, FleetSlice text, bool ignore_case) {
 
         if (!pattern.s || !text.s)
                 return false;
+        /* most patterns say no at the first letter */
+        if (p < pattern_end && *p != '*' && *p != '?' && *p != '[' &&
+            (t == text_end || (ignore_case ? lower(*p) != lower(*t) : *p != *t)))
+                return false;
         while (t < text_end) {
                 if (p < pattern_end && *p == '*') {
                         star = ++p;

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """klpctl fleet: documents, inventories, and what is printed about them. No daemon, no bus, no privileges."""
 
+import collections
 import hashlib
 import hmac
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import unittest
 
-from common import run
+from common import KLPCTL, run
 
 NOW = '--at=2026-11-21T12:00:00Z'
 APPLICATION = bytes.fromhex('5b38121f9069afcb30173d7b898a0df0')  # klpd-fleet.json(5)
@@ -155,6 +157,49 @@ class Fleet(unittest.TestCase):
         self.assertIn('the host is in its percent', messages.pop())
         other = self.plan(0, self.hosts(host('a')), d)[0][0]['message']
         self.assertIn("the host's id is not known", other)
+
+    def test_simulation_of_a_fleet(self):
+        """validate, plan and diff over 20,000 hosts, with --full a million: one answer for each, and they agree."""
+        n = 1000000 if os.environ.get('KLPD_FULL') == '1' else 20000
+        inventory = os.path.join(self.dir, 'fleet.jsonl')
+        subprocess.run([os.environ['FLEET_GENERATE'], 'hosts', str(n), os.environ.get('KLPD_SEED', '1'), inventory], check=True)
+        rules = [rule('held', match={'labels': {'site': ['dc7']}}, level='latest', hold='audit'),
+                 rule('some', match={'hostname': ['web-*']}, level=6, rollout=30),
+                 rule('rest', at_least=6)]
+        levels = [{'stream': 'acme/base', 'kernel': '6.*', 'level': level} for level in (5, 6, 7)]
+        old = self.write('old.json', {'levels': levels, 'rules': rules})
+        rules[1]['rollout'] = 40
+        new = self.write('new.json', {'levels': levels, 'rules': rules})
+        self.check(0, 'fleet', 'validate', old, new)
+
+        def plan(document):
+            words = [KLPCTL, 'fleet', 'plan', '--json=short', NOW, '--inventory', inventory, document]
+            with subprocess.Popen(words, stdout=subprocess.PIPE) as p:
+                for line in p.stdout:
+                    yield json.loads(line)
+            self.assertEqual(p.returncode, 0)
+
+        changed = inside = outside = 0
+        verdicts = collections.Counter()
+        for a, b in zip(plan(old), plan(new), strict=True):
+            if 'summary' in a:
+                summary = a['summary']  # the last line
+                continue
+            self.assertEqual(a['hostname'], b['hostname'])
+            verdicts[a['verdict']] += 1
+            changed += any(a[key] != b[key] for key in ('verdict', 'reason', 'goal'))
+            if a['rule'] == 'some' and a['reason'] in ('ready', 'rollout'):
+                inside += a['reason'] == 'ready'
+                outside += a['reason'] == 'rollout'
+                self.assertFalse(a['reason'] == 'ready' and b['reason'] == 'rollout')  # only ever adds
+        self.assertEqual(summary['hosts'], n)
+        self.assertEqual(sum(verdicts.values()), n)
+        self.assertEqual({v: c for v, c in summary['verdicts'].items() if c}, dict(verdicts))
+        total = inside + outside
+        self.assertLess(abs(inside - 0.3 * total), 6 * (total * 0.3 * 0.7) ** 0.5)
+        o = self.check(0, 'fleet', 'diff', '--json=short', '--summary', NOW, '--inventory', inventory, old, new).json()
+        self.assertEqual(o['summary'], {'hosts': n, 'changed': changed, 'invalid': 0})
+        self.assertLess(abs(changed - 0.1 * total), 6 * (total * 0.1 * 0.9) ** 0.5)
 
     def test_wrong_command_lines(self):
         d = self.write('a.json', {'rules': [rule('all', level=7)]})
