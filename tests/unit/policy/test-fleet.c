@@ -192,6 +192,12 @@ static const Case cases[] = {
           "\"level\":7,\"waves\":[{\"match\":{\"labels\":{\"role\":[\"web\"]}},\"opens\":\"2026-11-21T00:00:00Z\"},"
           "{\"percent\":100,\"soak\":\"1d\",\"opens\":\"2026-12-01T00:00:00Z\"}]",
           "", 5, FLEET_CHANGE, FLEET_REASON_READY, 7, .until = NOW },
+        { "a wave's percentage is exclusive", NULL,
+          "\"level\":7,\"waves\":[{\"percent\":43,\"opens\":\"2026-11-21T00:00:00Z\"}]", "", 5, FLEET_WAIT,
+          FLEET_REASON_WAVE, 7, .gates = FLEET_GATE_WAVE },
+        { "a wave's percentage one more", NULL,
+          "\"level\":7,\"waves\":[{\"percent\":44,\"opens\":\"2026-11-21T00:00:00Z\"}]", "", 5, FLEET_CHANGE,
+          FLEET_REASON_READY, 7, .until = NOW },
         { "a wave and a window: the first window after it opens", NULL, "\"level\":7," WAVES "," WINDOWS, "", 5,
           FLEET_WAIT, FLEET_REASON_WAVE, 7, .gates = FLEET_GATE_WAVE, .until = "2026-11-28T11:00:00Z",
           .windows = IN_WINDOW, .host_id = "07" },
@@ -206,6 +212,9 @@ static const Case cases[] = {
         { "the next window's turn", NULL, "\"level\":7," MINUTE_SPLAY "," WINDOWS, "", 5, FLEET_WAIT,
           FLEET_REASON_WINDOW, 7, .gates = FLEET_GATE_WINDOW | FLEET_GATE_SPLAY,
           .until = "2026-11-28T11:26:34Z", .windows = IN_WINDOW, .now = "2026-11-21T14:00:00Z" },
+        { "a splay that is longer than the window stays in it", NULL, "\"level\":7,\"splay\":\"10h\"," WINDOWS, "", 5,
+          FLEET_WAIT, FLEET_REASON_SPLAY, 7, .gates = FLEET_GATE_SPLAY, .until = "2026-11-21T11:53:09Z",
+          .windows = IN_WINDOW, .now = "2026-11-21T11:30:00Z" },
         { "since when the goal is known", NULL, "\"level\":7," MINUTE_SPLAY,
           "\"goal_since\":\"2026-11-21T11:30:00Z\",", 5, FLEET_CHANGE, FLEET_REASON_READY, 7, .until = NOW },
         { "since now", NULL, "\"level\":7," MINUTE_SPLAY, "", 5, FLEET_WAIT, FLEET_REASON_SPLAY, 7,
@@ -329,6 +338,56 @@ static void check_case(const Case *c) {
 static void test_each_sentence_of_section_6_with_its_neighbours(void **arg) {
         for (unsigned i = 0; i < ELEMENTSOF(cases); i++)
                 check_case(&cases[i]);
+}
+
+/* --- matches --- */
+
+static void test_each_key_of_a_match_holds_and_does_not(void **arg) {
+        static const char line[] =
+                "{\"hostname\":\"Web-1.example.org\",\"machine_id\":\"0123456789abcdef0123456789abcdef\",\"os\":\"debian:12\","
+                "\"labels\":{\"role\":\"web\",\"tier\":\"prod\"},\"inventory\":{\"kernel\":\"6.1.0-47-amd64\"}}";
+        static const struct {
+                const char *match, *why; /* NULL: it holds */
+        } matches[] = {
+                { "{}", NULL },
+                { "{\"hostname\":[\"db-*\",\"web-*\"]}", NULL },
+                { "{\"hostname\":[\"web-1.EXAMPLE.org\"]}", NULL },
+                { "{\"hostname\":[\"db-*\",\"web-1\"]}", "hostname" },
+                { "{\"machine_id\":[\"0123456789abcdef0123456789abcdee\",\"0123456789abcdef0123456789abcdef\"]}", NULL },
+                { "{\"machine_id\":[\"0123456789abcdef0123456789abcdee\"]}", "machine_id" },
+                { "{\"kernel\":[\"6.1.0-*-amd64\"]}", NULL },
+                { "{\"kernel\":[\"6.1.0-*-arm64\"]}", "kernel" },
+                { "{\"os\":[\"debian:*\"]}", NULL },
+                { "{\"os\":[\"debian\"]}", "os" },
+                { "{\"labels\":{\"role\":[\"db\",\"web\"],\"tier\":[\"prod\"]}}", NULL },
+                { "{\"labels\":{\"role\":[\"web\"],\"tier\":[\"canary\"]}}", "tier" },
+                { "{\"labels\":{\"site\":[\"*\"]}}", "site" }, /* not known fits nothing */
+                { "{\"not\":[{\"labels\":{\"site\":[\"*\"]}}]}", NULL },
+                { "{\"not\":[{\"os\":[\"x\"]},{\"os\":[\"debian:12\"]}]}", "not" },
+                { "{\"any\":[{\"os\":[\"x\"]},{\"os\":[\"debian:12\"]}]}", NULL },
+                { "{\"any\":[{\"os\":[\"x\"]},{\"os\":[\"y\"]}]}", "any" },
+                { "{\"hostname\":[\"web-*\"],\"os\":[\"x\"]}", "os" }, /* all of it must hold */
+                { "{\"any\":[{\"not\":[{\"any\":[{\"kernel\":[\"6.1*\"]}]}]}]}", "any" },
+        };
+        _cleanup_(fleet_host_parser_freep) FleetHostParser *parser = NULL;
+        const FleetHost *host;
+
+        assert_int_equal(fleet_host_parser_new(&parser), 0);
+        assert_int_equal(fleet_host_parser_line(parser, line, strlen(line), &host, NULL), 0);
+        for (unsigned i = 0; i < ELEMENTSOF(matches); i++) {
+                FleetDocument *d;
+                char text[512];
+                const char *why;
+
+                print_message("%s\n", matches[i].match);
+                snprintf(text, sizeof(text), "{\"rules\":[{\"name\":\"r\",\"level\":1,\"match\":%s}]}", matches[i].match);
+                d = fleet_read(text);
+                why = fleet_match_why(&d->rules[0].match, host);
+                assert_string_equal(why ?: "(holds)", matches[i].why ?: "(holds)");
+                assert_int_equal(fleet_match(&d->rules[0].match, host), !matches[i].why);
+                assert_int_equal(fleet_match_is_everything(&d->rules[0].match), i == 0);
+                fleet_document_free(d);
+        }
 }
 
 /* --- several documents --- */
@@ -472,6 +531,7 @@ static void test_open_fixes_are_those_that_the_goal_has_and_the_host_lacks(void 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_each_sentence_of_section_6_with_its_neighbours),
+                cmocka_unit_test(test_each_key_of_a_match_holds_and_does_not),
                 cmocka_unit_test(test_no_document_means_stay),
                 cmocka_unit_test(test_the_first_rule_wins_across_documents_in_their_order),
                 cmocka_unit_test(test_gates_never_fall_through),
