@@ -158,9 +158,9 @@ static void test_output_of_the_calendar_tool(void **arg) {
         static const char new[] = "    Next elapse: Sat 2026-11-21 01:00:00 UTC\n"
                                   "   Iteration #2: Sat 2026-11-28 01:00:00 UTC\n";
         static const char never[] = "Normalized form: x\n    Next elapse: never\n";
-        static const char *const bad[] = { "", "hello\n", "Next elapse: Sat 2026-11-21 01:00:00 CET\n",
-                                           "Next elapse: Sat 2026-11-21 01:00:00 UTC\n"
-                                           "Iter. #2: Sat 2026-11-21 01:00:00 UTC\n" };
+        static const char twice[] = "Next elapse: Sat 2026-11-21 01:00:00 UTC\n"
+                                    "Iter. #2: Sat 2026-11-21 01:00:00 UTC\n";
+        static const char *const bad[] = { "", "hello\n", "Next elapse: Sat 2026-11-21 01:00:00 CET\n", twice };
         uint64_t begins[4];
         size_t n;
 
