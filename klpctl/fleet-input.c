@@ -69,7 +69,7 @@ static int load_files(Ctl *c, const FleetFiles *files, uint64_t now, FleetInput 
 }
 
 int fleet_input_load(Ctl *c, char *const *paths, uint64_t now, FleetInput *ret) {
-        static const char *const directories[] = { FLEET_DIRECTORIES, NULL };
+        static const char *const directories[] = {FLEET_DIRECTORIES, NULL};
         _cleanup_(fleet_files_done) FleetFiles files = {};
         _cleanup_(fleet_input_done) FleetInput f = {};
         _cleanup_free_ char *failed = NULL;
@@ -95,7 +95,7 @@ int fleet_input_load(Ctl *c, char *const *paths, uint64_t now, FleetInput *ret) 
 /* --- hosts --- */
 
 int fleet_hosts_open(Ctl *c, const char *path, FleetHosts *ret) {
-        FleetHosts h = { .path = streq(path, "-") ? "standard input" : path, .room = BUFFER };
+        FleetHosts h = {.path = streq(path, "-") ? "standard input" : path, .room = BUFFER};
 
         if (fleet_host_parser_new(&h.parser) < 0)
                 return ctl_oom(c);
@@ -116,7 +116,7 @@ void fleet_hosts_done(FleetHosts *h) {
                 close(h->fd);
         free(h->buf);
         fleet_host_parser_free(h->parser);
-        *h = (FleetHosts){ .fd = -EBADF };
+        *h = (FleetHosts){.fd = -EBADF};
 }
 
 /* Reads more behind what is left, which goes to the buffer's beginning. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See fleet-summary.h. Fixes are counted by the address of their text in the documents first, which is quick,
- * and put together by name at the end. */
+/* See fleet-summary.h. Fixes are counted by the address of their text in the documents first, which is
+ * quick, and put together by name at the end. */
 #include "fleet-summary.h"
 #include "table.h"
 
@@ -157,15 +157,15 @@ static uint64_t hosts_of(const RuleCount *r) {
 
 static int print_rules(Ctl *c, const FleetSummary *s) {
         static const Column columns[] = {
-                { .title = "RULE", .shrink = true, .min = 12 },
-                { .title = "WANTS" },
-                { .title = "HOSTS", .right = true },
-                { .title = "DONE", .right = true },
-                { .title = "CHANGE", .right = true },
-                { .title = "WAIT", .right = true },
-                { .title = "STAY", .right = true },
-                { .title = "DRIFT", .right = true },
-                { .title = "DOCUMENT", .shrink = true, .min = 10 },
+                        {.title = "RULE", .shrink = true, .min = 12},
+                        {.title = "WANTS"},
+                        {.title = "HOSTS", .right = true},
+                        {.title = "DONE", .right = true},
+                        {.title = "CHANGE", .right = true},
+                        {.title = "WAIT", .right = true},
+                        {.title = "STAY", .right = true},
+                        {.title = "DRIFT", .right = true},
+                        {.title = "DOCUMENT", .shrink = true, .min = 10},
         };
         _cleanup_(table_freep) Table *t = table_new(&c->terminal, columns, ELEMENTSOF(columns));
 
@@ -192,8 +192,8 @@ static int print_rules(Ctl *c, const FleetSummary *s) {
 
 static int print_reasons(Ctl *c, const FleetSummary *s) {
         static const Column columns[] = {
-                { .title = "REASON" },
-                { .title = "HOSTS", .right = true },
+                        {.title = "REASON"},
+                        {.title = "HOSTS", .right = true},
         };
         _cleanup_(table_freep) Table *t = table_new(&c->terminal, columns, ELEMENTSOF(columns));
 
@@ -207,8 +207,8 @@ static int print_reasons(Ctl *c, const FleetSummary *s) {
 
 static int print_fixes(Ctl *c, const FleetSummary *s) {
         static const Column columns[] = {
-                { .title = "OPEN FIX" },
-                { .title = "HOSTS THAT WAIT OR STAY", .right = true },
+                        {.title = "OPEN FIX"},
+                        {.title = "HOSTS THAT WAIT OR STAY", .right = true},
         };
         _cleanup_(table_freep) Table *t = table_new(&c->terminal, columns, ELEMENTSOF(columns));
         _cleanup_free_ FixCount *fixes = NULL;

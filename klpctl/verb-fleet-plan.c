@@ -78,7 +78,8 @@ static int put_plan(Output *o, const FleetDecision *d, const FleetHost *host) {
                 return put_json(o);
         }
         printf(PLAN_FORMAT, name,
-               d->rule ? fleet_level_text(level, sizeof(level), d->running, d->running ? d->running->level : 0)
+               d->rule ? fleet_level_text(level, sizeof(level), d->running,
+                                          d->running ? d->running->level : 0)
                        : "-",
                goal_text(d, goal, sizeof(goal)), fleet_verdict_to_string(d->verdict),
                fleet_reason_to_string(d->reason),
@@ -135,10 +136,10 @@ static int need_inventory(Ctl *c) {
 }
 
 int verb_fleet_plan(Ctl *c, char *const *files) {
-        _cleanup_(fleet_hosts_done) FleetHosts hosts = { .fd = -EBADF };
+        _cleanup_(fleet_hosts_done) FleetHosts hosts = {.fd = -EBADF};
         _cleanup_(fleet_summary_freep) FleetSummary *summary = NULL;
         _cleanup_(fleet_input_done) FleetInput f = {};
-        Output o = { .c = c };
+        Output o = {.c = c};
         int r;
 
         r = need_inventory(c);
@@ -265,11 +266,11 @@ static int put_difference_summary(Output *o, const Difference *n) {
 }
 
 int verb_fleet_diff(Ctl *c, const char *old, const char *new) {
-        const char *const paths[2][2] = { { old, NULL }, { new, NULL } };
-        _cleanup_(fleet_hosts_done) FleetHosts hosts = { .fd = -EBADF };
+        const char *const paths[2][2] = {{old, NULL}, {new, NULL}};
+        _cleanup_(fleet_hosts_done) FleetHosts hosts = {.fd = -EBADF};
         _cleanup_(fleet_input_done) FleetInput a = {}, b = {};
         Difference n = {};
-        Output o = { .c = c };
+        Output o = {.c = c};
         int r;
 
         r = need_inventory(c);

@@ -105,7 +105,9 @@ static int warn_about(Validation *v, const FleetInput *f) {
                 const FleetRule *rule = fleet_set_rule(f->set, i);
 
                 if (all) {
-                        r = warn(v, "%s: %s: never matches, because %s (%s) comes first and matches every host.",
+                        r = warn(v,
+                                 "%s: %s: never matches, because %s (%s) comes first and matches every "
+                                 "host.",
                                  rule->document->source, rule->name, all->name, all->document->source);
                         break;
                 }
@@ -155,10 +157,10 @@ static int validate(Ctl *c, Validation *v, const FleetFiles *files) {
 }
 
 static int verb_fleet_validate(Ctl *c, char *const *paths) {
-        static const char *const directories[] = { FLEET_DIRECTORIES, NULL };
+        static const char *const directories[] = {FLEET_DIRECTORIES, NULL};
         _cleanup_(fleet_files_done) FleetFiles files = {};
         _cleanup_free_ char *failed = NULL;
-        Validation v = { .c = c };
+        Validation v = {.c = c};
         int r;
 
         r = fleet_files_find(*paths ? paths : (char *const *) directories, *paths != NULL, &files, &failed);
@@ -236,13 +238,14 @@ static void row_passed(const Ctl *c, const FleetInput *f, const FleetDecision *d
 }
 
 static void row_gates(const Ctl *c, const FleetDecision *d) {
-        static const char *const names[] = { "clock", "window", "rollout", "wave", "splay" };
+        static const char *const names[] = {"clock", "window", "rollout", "wave", "splay"};
         char text[128] = "";
         size_t n = 0;
 
         for (unsigned i = 0; i < ELEMENTSOF(names); i++)
                 if (d->gates & 1U << i)
-                        n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s", n > 0 ? ", " : "", names[i]);
+                        n += (size_t) snprintf(text + n, sizeof(text) - n, "%s%s", n > 0 ? ", " : "",
+                                               names[i]);
         if (n > 0)
                 row(c, "Closed", text);
         if (d->until > 0 && d->verdict == FLEET_WAIT)
@@ -297,7 +300,7 @@ static int explain_json(Ctl *c, const FleetDecision *d, const FleetHost *host) {
 }
 
 int verb_fleet_explain(Ctl *c, char *const *files) {
-        _cleanup_(fleet_hosts_done) FleetHosts hosts = { .fd = -EBADF };
+        _cleanup_(fleet_hosts_done) FleetHosts hosts = {.fd = -EBADF};
         _cleanup_(fleet_input_done) FleetInput f = {};
         const FleetHost *host;
         FleetDecision d;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See fleet-calendar.h. No shell: the expression, which policy/ has checked to be of harmless characters, is one
- * argument behind "--". Windows of the same calendar are looked up once.
+ * See fleet-calendar.h. No shell: the expression, which policy/ has checked to be of harmless characters, is
+ * one argument behind "--". Windows of the same calendar are looked up once.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -20,8 +20,9 @@ typedef struct Begins {
 } Begins;
 
 static int spawn_analyze(const char *const argv[], int out, int err, pid_t *ret) {
-        static const char *const environment[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC", "SYSTEMD_COLORS=0",
-                                             "SYSTEMD_LOG_TARGET=console", NULL };
+        static const char *const environment[] = {
+                        "PATH=/usr/bin:/bin",         "LC_ALL=C", "TZ=UTC", "SYSTEMD_COLORS=0",
+                        "SYSTEMD_LOG_TARGET=console", NULL};
         posix_spawn_file_actions_t actions;
         int r;
 
@@ -107,7 +108,7 @@ static int look_up(const FleetRule *rule, const FleetWindow *w, uint64_t now, ch
         uint64_t from = now > w->duration + FLEET_USEC_PER_SEC ? now - w->duration - FLEET_USEC_PER_SEC
                                                                : FLEET_USEC_PER_SEC;
         char base[64], iterations[32], expression[FLEET_PATTERN_MAX + 80], stamp[40];
-        const char *argv[] = { "systemd-analyze", "calendar", base, iterations, "--", expression, NULL };
+        const char *argv[] = {"systemd-analyze", "calendar", base, iterations, "--", expression, NULL};
         size_t n = 0;
         int r;
 
@@ -137,7 +138,7 @@ static int set_intervals(FleetWindow *w, const Begins *b) {
         if (!intervals)
                 return -ENOMEM;
         for (size_t i = 0; i < b->n; i++)
-                intervals[i] = (FleetInterval){ b->list[i], b->list[i] + w->duration };
+                intervals[i] = (FleetInterval){b->list[i], b->list[i] + w->duration};
         return fleet_window_set_intervals(w, intervals, b->n);
 }
 

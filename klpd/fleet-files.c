@@ -27,7 +27,7 @@ static int add(FleetFiles *f, char *path) {
                 return -ENOMEM;
         }
         f->list = bigger;
-        f->list[f->n++] = (FleetFile){ path, slash ? slash + 1 : path };
+        f->list[f->n++] = (FleetFile){path, slash ? slash + 1 : path};
         return 0;
 }
 

@@ -5,8 +5,8 @@
  * than its author thinks is worse than none. A new key belongs into a table here, into
  * schemas/klpd-fleet.schema.json and into klpd-fleet.json(5).
  *
- * All memory is the document's arena, except intervals. The length of a list is known before its elements are
- * read, so nothing grows.
+ * All memory is the document's arena, except intervals. The length of a list is known before its elements
+ * are read, so nothing grows.
  */
 #include "policy/fleet-reader.h"
 
@@ -41,7 +41,7 @@ int fleet_begin_list(JsonReader *r, const JsonValue *value, size_t size, void *r
 }
 
 /* Readers of "stream" get the first of the two and write both. */
-#define STREAM_IS_BEHIND_VENDOR(type)                                                   \
+#define STREAM_IS_BEHIND_VENDOR(type)                                                                       \
         _Static_assert(offsetof(type, stream) == offsetof(type, vendor) + sizeof(char *), #type)
 STREAM_IS_BEHIND_VENDOR(FleetRule);
 STREAM_IS_BEHIND_VENDOR(FleetLevel);
@@ -148,8 +148,8 @@ static int read_digest(JsonReader *r, const JsonValue *value, void *target) {
         if (q < 0)
                 return q;
         if (strlen(s) != 64 || strspn(s, "0123456789abcdef") != 64)
-                return json_reader_fail(
-                                r, -EBADMSG, "a SHA-256 as 64 lower-case hexadecimal digits is needed here");
+                return json_reader_fail(r, -EBADMSG,
+                                        "a SHA-256 as 64 lower-case hexadecimal digits is needed here");
         return fleet_copy_text(r, s, target);
 }
 
@@ -177,13 +177,13 @@ static int read_fixes(JsonReader *r, const JsonValue *value, void *target) {
 
 static int read_level(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "stream", fleet_read_stream, offsetof(FleetLevel, vendor), false },
-                { "kernel", read_kernel, offsetof(FleetLevel, kernel), true },
-                { "level", fleet_read_level_number, offsetof(FleetLevel, level), true },
-                { "patch", fleet_read_name, offsetof(FleetLevel, patch), false },
-                { "digest", read_digest, offsetof(FleetLevel, digest), false },
-                { "fixes", read_fixes, 0, false },
-                { "description", json_read_ignored_text, 0, false },
+                        {"stream", fleet_read_stream, offsetof(FleetLevel, vendor), false},
+                        {"kernel", read_kernel, offsetof(FleetLevel, kernel), true},
+                        {"level", fleet_read_level_number, offsetof(FleetLevel, level), true},
+                        {"patch", fleet_read_name, offsetof(FleetLevel, patch), false},
+                        {"digest", read_digest, offsetof(FleetLevel, digest), false},
+                        {"fixes", read_fixes, 0, false},
+                        {"description", json_read_ignored_text, 0, false},
         };
         FleetDocument *d = target;
         FleetLevel *l = &d->levels[d->n_levels++];
@@ -234,10 +234,10 @@ static int read_levels(JsonReader *r, const JsonValue *value, void *target) {
 
 static int read_block(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "stream", fleet_read_stream, offsetof(FleetBlock, vendor), false },
-                { "kernel", read_kernel, offsetof(FleetBlock, kernel), false },
-                { "level", fleet_read_level_number, offsetof(FleetBlock, level), true },
-                { "reason", fleet_read_text, offsetof(FleetBlock, reason), false },
+                        {"stream", fleet_read_stream, offsetof(FleetBlock, vendor), false},
+                        {"kernel", read_kernel, offsetof(FleetBlock, kernel), false},
+                        {"level", fleet_read_level_number, offsetof(FleetBlock, level), true},
+                        {"reason", fleet_read_text, offsetof(FleetBlock, reason), false},
         };
         FleetDocument *d = target;
         FleetBlock *b = &d->blocked[d->n_blocked++];
@@ -259,14 +259,14 @@ static int read_blocks(JsonReader *r, const JsonValue *value, void *target) {
 
 static int read_document(JsonReader *r, FleetDocument *d) {
         static const JsonField fields[] = {
-                { "$schema", json_read_ignored_text, 0, false },
-                { "description", json_read_ignored_text, 0, false },
-                { "name", fleet_read_name, offsetof(FleetDocument, name), false },
-                { "serial", json_read_u64, offsetof(FleetDocument, serial), false },
-                { "not_after", fleet_read_time, offsetof(FleetDocument, not_after), false },
-                { "levels", read_levels, 0, false },
-                { "blocked", read_blocks, 0, false },
-                { "rules", fleet_read_rules, 0, false },
+                        {"$schema", json_read_ignored_text, 0, false},
+                        {"description", json_read_ignored_text, 0, false},
+                        {"name", fleet_read_name, offsetof(FleetDocument, name), false},
+                        {"serial", json_read_u64, offsetof(FleetDocument, serial), false},
+                        {"not_after", fleet_read_time, offsetof(FleetDocument, not_after), false},
+                        {"levels", read_levels, 0, false},
+                        {"blocked", read_blocks, 0, false},
+                        {"rules", fleet_read_rules, 0, false},
         };
 
         return json_read_object(r, r->root, fields, ELEMENTSOF(fields), d);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One host of an inventory of hosts: facts, what runs, and what its operator has said (klpd-fleet.json(5),
- * "Inventories"). The part under "inventory" is the document of `klpctl plan --inventory`; of it only what the
- * decision needs is read, the rest is checked as JSON.
+ * "Inventories"). The part under "inventory" is the document of `klpctl plan --inventory`; of it only what
+ * the decision needs is read, the rest is checked as JSON.
  *
  * Built for a million lines: slices instead of copies, and lists that keep their room for the next line.
  */
@@ -13,7 +13,8 @@
 struct FleetHostParser {
         FleetJson json;
         FleetHost host;
-        size_t room_labels, room_running, room_fixes, room_available, room_quarantine, room_held, room_failed;
+        size_t room_labels, room_running, room_fixes, room_available, room_quarantine, room_held,
+                        room_failed;
 };
 
 int fleet_host_parser_new(FleetHostParser **ret) {
@@ -77,12 +78,12 @@ static int read_text(FleetJson *j, size_t max, FleetSlice *ret) {
 }
 
 /* A member that may be null. */
-#define TEXT_MEMBER(name, type, field)                                          \
-        static int name(FleetJson *j, void *target) {                           \
-                type *t = target;                                               \
-                                                                                \
-                return fleet_json_null(j) ? 0 : read_text(j, PATCH_STRING_MAX, &t->field); \
-        }                                                                       \
+#define TEXT_MEMBER(name, type, field)                                                                      \
+        static int name(FleetJson *j, void *target) {                                                       \
+                type *t = target;                                                                           \
+                                                                                                            \
+                return fleet_json_null(j) ? 0 : read_text(j, PATCH_STRING_MAX, &t->field);                  \
+        }                                                                                                   \
         struct name##_needs_semicolon
 
 /* Properties of bytes, so that a million names are looked at without a branch for each letter. */
@@ -92,13 +93,27 @@ enum {
 };
 
 static const uint8_t bytes[256] = {
-        ['0'] = BYTE_HOST | BYTE_HEX | 0,  ['1'] = BYTE_HOST | BYTE_HEX | 1,  ['2'] = BYTE_HOST | BYTE_HEX | 2,
-        ['3'] = BYTE_HOST | BYTE_HEX | 3,  ['4'] = BYTE_HOST | BYTE_HEX | 4,  ['5'] = BYTE_HOST | BYTE_HEX | 5,
-        ['6'] = BYTE_HOST | BYTE_HEX | 6,  ['7'] = BYTE_HOST | BYTE_HEX | 7,  ['8'] = BYTE_HOST | BYTE_HEX | 8,
-        ['9'] = BYTE_HOST | BYTE_HEX | 9,  ['a'] = BYTE_HOST | BYTE_HEX | 10, ['b'] = BYTE_HOST | BYTE_HEX | 11,
-        ['c'] = BYTE_HOST | BYTE_HEX | 12, ['d'] = BYTE_HOST | BYTE_HEX | 13, ['e'] = BYTE_HOST | BYTE_HEX | 14,
-        ['f'] = BYTE_HOST | BYTE_HEX | 15, ['g' ... 'z'] = BYTE_HOST,         ['A' ... 'Z'] = BYTE_HOST,
-        ['.'] = BYTE_HOST,                 ['-'] = BYTE_HOST,                 ['_'] = BYTE_HOST,
+                ['0'] = BYTE_HOST | BYTE_HEX | 0,
+                ['1'] = BYTE_HOST | BYTE_HEX | 1,
+                ['2'] = BYTE_HOST | BYTE_HEX | 2,
+                ['3'] = BYTE_HOST | BYTE_HEX | 3,
+                ['4'] = BYTE_HOST | BYTE_HEX | 4,
+                ['5'] = BYTE_HOST | BYTE_HEX | 5,
+                ['6'] = BYTE_HOST | BYTE_HEX | 6,
+                ['7'] = BYTE_HOST | BYTE_HEX | 7,
+                ['8'] = BYTE_HOST | BYTE_HEX | 8,
+                ['9'] = BYTE_HOST | BYTE_HEX | 9,
+                ['a'] = BYTE_HOST | BYTE_HEX | 10,
+                ['b'] = BYTE_HOST | BYTE_HEX | 11,
+                ['c'] = BYTE_HOST | BYTE_HEX | 12,
+                ['d'] = BYTE_HOST | BYTE_HEX | 13,
+                ['e'] = BYTE_HOST | BYTE_HEX | 14,
+                ['f'] = BYTE_HOST | BYTE_HEX | 15,
+                ['g' ... 'z'] = BYTE_HOST,
+                ['A' ... 'Z'] = BYTE_HOST,
+                ['.'] = BYTE_HOST,
+                ['-'] = BYTE_HOST,
+                ['_'] = BYTE_HOST,
 };
 
 static bool all_bytes(FleetSlice s, uint8_t property) {
@@ -190,8 +205,8 @@ static int split_stream(FleetJson *j, FleetSlice s, FleetSlice *ret_vendor, Flee
 
         if (!slash || slash == s.s || slash == s.s + s.n - 1)
                 return fleet_json_fail(j, "VENDOR/STREAM is needed here");
-        *ret_vendor = (FleetSlice){ s.s, (size_t) (slash - s.s) };
-        *ret_stream = (FleetSlice){ slash + 1, s.n - (size_t) (slash - s.s) - 1 };
+        *ret_vendor = (FleetSlice){s.s, (size_t) (slash - s.s)};
+        *ret_stream = (FleetSlice){slash + 1, s.n - (size_t) (slash - s.s) - 1};
         return 0;
 }
 
@@ -200,7 +215,7 @@ TEXT_MEMBER(read_os, FleetHostParser, host.os);
 static int read_label(FleetJson *j, void *target) {
         FleetHostParser *p = target;
         FleetHost *h = &p->host;
-        FleetLabel l = { .key = j->keys[j->depth - 1] };
+        FleetLabel l = {.key = j->keys[j->depth - 1]};
         int r;
 
         r = read_text(j, FLEET_PATTERN_MAX, &l.value);
@@ -292,8 +307,8 @@ TEXT_MEMBER(read_failed_content, FleetFailure, content);
 
 static int read_failure(FleetJson *j, void *target) {
         static const FleetJsonMember members[] = {
-                FLEET_JSON_MEMBER("document", read_failed_document, true),
-                FLEET_JSON_MEMBER("content", read_failed_content, true),
+                        FLEET_JSON_MEMBER("document", read_failed_document, true),
+                        FLEET_JSON_MEMBER("content", read_failed_content, true),
         };
         FleetHostParser *p = target;
         FleetHost *h = &p->host;
@@ -326,8 +341,8 @@ static int read_last_trusted(FleetJson *j, void *target) {
 
 static int read_clock(FleetJson *j, void *target) {
         static const FleetJsonMember members[] = {
-                FLEET_JSON_MEMBER("synchronized", read_synchronized, false),
-                FLEET_JSON_MEMBER("last_trusted", read_last_trusted, false),
+                        FLEET_JSON_MEMBER("synchronized", read_synchronized, false),
+                        FLEET_JSON_MEMBER("last_trusted", read_last_trusted, false),
         };
 
         return fleet_json_object(j, members, ELEMENTSOF(members), target);
@@ -351,9 +366,9 @@ TEXT_MEMBER(read_available_digest, FleetAvailable, digest);
 
 static int read_available_patch(FleetJson *j, void *target) {
         static const FleetJsonMember members[] = {
-                FLEET_JSON_MEMBER("stream", read_available_stream, false),
-                FLEET_JSON_MEMBER("level", read_available_level, true),
-                FLEET_JSON_MEMBER("digest", read_available_digest, false),
+                        FLEET_JSON_MEMBER("stream", read_available_stream, false),
+                        FLEET_JSON_MEMBER("level", read_available_level, true),
+                        FLEET_JSON_MEMBER("digest", read_available_digest, false),
         };
         FleetHostParser *p = target;
         FleetHost *h = &p->host;
@@ -362,8 +377,8 @@ static int read_available_patch(FleetJson *j, void *target) {
         if (r < 0)
                 return r;
         h->available[h->n_available] = (FleetAvailable){
-                .vendor = FLEET_SLICE(PATCH_VENDOR_DEFAULT),
-                .stream = FLEET_SLICE(PATCH_STREAM_DEFAULT),
+                        .vendor = FLEET_SLICE(PATCH_VENDOR_DEFAULT),
+                        .stream = FLEET_SLICE(PATCH_STREAM_DEFAULT),
         };
         return fleet_json_object(j, members, ELEMENTSOF(members), &h->available[h->n_available++]);
 }
@@ -422,27 +437,27 @@ static int read_patch_fixes(FleetJson *j, void *target) {
 
 /* In the order in which klpd writes them; the keys are those of json-model.c. */
 static const FleetJsonMember patch_members[] = {
-        FLEET_JSON_MEMBER("name", read_patch_name, true),
-        FLEET_JSON_MEMBER("kernel", NULL, false),
-        FLEET_JSON_MEMBER("vendor", read_patch_vendor, false),
-        FLEET_JSON_MEMBER("stream", read_patch_stream, false),
-        FLEET_JSON_MEMBER("level", read_patch_level, false),
-        FLEET_JSON_MEMBER("cumulative", NULL, false),
-        FLEET_JSON_MEMBER("kind", read_patch_kind, false),
-        FLEET_JSON_MEMBER("states", NULL, false),
-        FLEET_JSON_MEMBER("functions", NULL, false),
-        FLEET_JSON_MEMBER("fixes", read_patch_fixes, false),
-        FLEET_JSON_MEMBER("requires", NULL, false),
-        FLEET_JSON_MEMBER("conflicts", NULL, false),
-        FLEET_JSON_MEMBER("tags", NULL, false),
-        FLEET_JSON_MEMBER("summary", NULL, false),
-        FLEET_JSON_MEMBER("severity", NULL, false),
-        FLEET_JSON_MEMBER("build_id", read_patch_build_id, false),
-        FLEET_JSON_MEMBER("srcversion", NULL, false),
-        FLEET_JSON_MEMBER("digest", read_patch_digest, false),
-        FLEET_JSON_MEMBER("kernel_build_id", NULL, false),
-        FLEET_JSON_MEMBER("forced", NULL, false),
-        FLEET_JSON_MEMBER("orphan", read_patch_orphan, false),
+                FLEET_JSON_MEMBER("name", read_patch_name, true),
+                FLEET_JSON_MEMBER("kernel", NULL, false),
+                FLEET_JSON_MEMBER("vendor", read_patch_vendor, false),
+                FLEET_JSON_MEMBER("stream", read_patch_stream, false),
+                FLEET_JSON_MEMBER("level", read_patch_level, false),
+                FLEET_JSON_MEMBER("cumulative", NULL, false),
+                FLEET_JSON_MEMBER("kind", read_patch_kind, false),
+                FLEET_JSON_MEMBER("states", NULL, false),
+                FLEET_JSON_MEMBER("functions", NULL, false),
+                FLEET_JSON_MEMBER("fixes", read_patch_fixes, false),
+                FLEET_JSON_MEMBER("requires", NULL, false),
+                FLEET_JSON_MEMBER("conflicts", NULL, false),
+                FLEET_JSON_MEMBER("tags", NULL, false),
+                FLEET_JSON_MEMBER("summary", NULL, false),
+                FLEET_JSON_MEMBER("severity", NULL, false),
+                FLEET_JSON_MEMBER("build_id", read_patch_build_id, false),
+                FLEET_JSON_MEMBER("srcversion", NULL, false),
+                FLEET_JSON_MEMBER("digest", read_patch_digest, false),
+                FLEET_JSON_MEMBER("kernel_build_id", NULL, false),
+                FLEET_JSON_MEMBER("forced", NULL, false),
+                FLEET_JSON_MEMBER("orphan", read_patch_orphan, false),
 };
 
 /* An orphan is not enabled, and a foreign patch is in no stream. */
@@ -450,12 +465,13 @@ static int read_patch(FleetJson *j, void *target) {
         FleetHostParser *p = target;
         FleetHost *h = &p->host;
         PatchFields f = {
-                .parser = p,
-                .running = {
-                        .vendor = FLEET_SLICE(PATCH_VENDOR_DEFAULT),
-                        .stream = FLEET_SLICE(PATCH_STREAM_DEFAULT),
-                        .first_fix = h->n_fixes,
-                },
+                        .parser = p,
+                        .running =
+                                        {
+                                                        .vendor = FLEET_SLICE(PATCH_VENDOR_DEFAULT),
+                                                        .stream = FLEET_SLICE(PATCH_STREAM_DEFAULT),
+                                                        .first_fix = h->n_fixes,
+                                        },
         };
         int r;
 
@@ -482,12 +498,12 @@ static int read_kernel(FleetJson *j, void *target) {
 
 static int read_inventory(FleetJson *j, void *target) {
         static const FleetJsonMember members[] = {
-                FLEET_JSON_MEMBER("kernel", read_kernel, true),
-                FLEET_JSON_MEMBER("kernel_build_id", NULL, false),
-                FLEET_JSON_MEMBER("generation", NULL, false),
-                FLEET_JSON_MEMBER("transition", NULL, false),
-                FLEET_JSON_MEMBER("patches", read_patches, false),
-                FLEET_JSON_MEMBER("loaded", NULL, false),
+                        FLEET_JSON_MEMBER("kernel", read_kernel, true),
+                        FLEET_JSON_MEMBER("kernel_build_id", NULL, false),
+                        FLEET_JSON_MEMBER("generation", NULL, false),
+                        FLEET_JSON_MEMBER("transition", NULL, false),
+                        FLEET_JSON_MEMBER("patches", read_patches, false),
+                        FLEET_JSON_MEMBER("loaded", NULL, false),
         };
 
         return fleet_json_object(j, members, ELEMENTSOF(members), target);
@@ -497,34 +513,34 @@ static int read_inventory(FleetJson *j, void *target) {
 
 static void begin_host(FleetHost *h) {
         *h = (FleetHost){
-                .labels = h->labels,
-                .running = h->running,
-                .fixes = h->fixes,
-                .available = h->available,
-                .quarantine = h->quarantine,
-                .held_streams = h->held_streams,
-                .failed = h->failed,
+                        .labels = h->labels,
+                        .running = h->running,
+                        .fixes = h->fixes,
+                        .available = h->available,
+                        .quarantine = h->quarantine,
+                        .held_streams = h->held_streams,
+                        .failed = h->failed,
         };
 }
 
 int fleet_host_parser_line(FleetHostParser *p, const char *line, size_t size, const FleetHost **ret,
                            PolicyError *error) {
         static const FleetJsonMember members[] = {
-                FLEET_JSON_MEMBER("hostname", read_hostname, true),
-                FLEET_JSON_MEMBER("machine_id", read_machine_id, false),
-                FLEET_JSON_MEMBER("host_id", read_host_id, false),
-                FLEET_JSON_MEMBER("os", read_os, false),
-                FLEET_JSON_MEMBER("labels", read_labels, false),
-                FLEET_JSON_MEMBER("mode", read_mode, false),
-                FLEET_JSON_MEMBER("hold", read_hold, false),
-                FLEET_JSON_MEMBER("held_streams", read_held_streams, false),
-                FLEET_JSON_MEMBER("override", read_override, false),
-                FLEET_JSON_MEMBER("quarantine", read_quarantine, false),
-                FLEET_JSON_MEMBER("failed", read_failed, false),
-                FLEET_JSON_MEMBER("clock", read_clock, false),
-                FLEET_JSON_MEMBER("goal_since", read_goal_since, false),
-                FLEET_JSON_MEMBER("available", read_available, false),
-                FLEET_JSON_MEMBER("inventory", read_inventory, true),
+                        FLEET_JSON_MEMBER("hostname", read_hostname, true),
+                        FLEET_JSON_MEMBER("machine_id", read_machine_id, false),
+                        FLEET_JSON_MEMBER("host_id", read_host_id, false),
+                        FLEET_JSON_MEMBER("os", read_os, false),
+                        FLEET_JSON_MEMBER("labels", read_labels, false),
+                        FLEET_JSON_MEMBER("mode", read_mode, false),
+                        FLEET_JSON_MEMBER("hold", read_hold, false),
+                        FLEET_JSON_MEMBER("held_streams", read_held_streams, false),
+                        FLEET_JSON_MEMBER("override", read_override, false),
+                        FLEET_JSON_MEMBER("quarantine", read_quarantine, false),
+                        FLEET_JSON_MEMBER("failed", read_failed, false),
+                        FLEET_JSON_MEMBER("clock", read_clock, false),
+                        FLEET_JSON_MEMBER("goal_since", read_goal_since, false),
+                        FLEET_JSON_MEMBER("available", read_available, false),
+                        FLEET_JSON_MEMBER("inventory", read_inventory, true),
         };
         int r;
 

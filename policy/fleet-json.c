@@ -64,7 +64,8 @@ static inline uint64_t special_bytes(uint64_t x) {
         uint64_t quote = x ^ BYTES(0x22), backslash = x ^ BYTES(0x5c);
 
         return (((quote - BYTES(1)) & ~quote) | ((backslash - BYTES(1)) & ~backslash) |
-                ((x - BYTES(0x20)) & ~x) | x) & BYTES(0x80);
+                ((x - BYTES(0x20)) & ~x) | x) &
+               BYTES(0x80);
 }
 
 static inline const char *skip_plain(const char *p, const char *end) {
@@ -151,7 +152,8 @@ static int read_escaped(FleetJson *j, const char *begin, FleetSlice *ret) {
 
         if (j->scratch_size < need) {
                 if (j->scratch_used > 0)
-                        return fleet_json_fail(j, "out of bounds"); /* can't be: it is as large as the text */
+                        return fleet_json_fail(j,
+                                               "out of bounds"); /* can't be: it is as large as the text */
                 out = realloc(j->scratch, need);
                 if (!out)
                         return -ENOMEM;
@@ -188,7 +190,7 @@ static int read_escaped(FleetJson *j, const char *begin, FleetSlice *ret) {
         }
         j->p++;
         j->scratch_used += n;
-        *ret = (FleetSlice){ out, n };
+        *ret = (FleetSlice){out, n};
         return 0;
 }
 
@@ -203,7 +205,7 @@ static int read_string(FleetJson *j, bool key, FleetSlice *ret) {
                 if (j->p >= j->end)
                         return fail_at(j, begin - 1, "the string has no end");
                 if (*j->p == '"') {
-                        *ret = (FleetSlice){ begin, (size_t) (j->p - begin) };
+                        *ret = (FleetSlice){begin, (size_t) (j->p - begin)};
                         j->p++;
                         return 0;
                 }
@@ -301,7 +303,7 @@ static int open_container(FleetJson *j, char bracket, const char *message) {
         if (j->depth >= FLEET_JSON_DEPTH)
                 return fleet_json_fail(j, "nested too deeply");
         j->p++;
-        j->keys[j->depth++] = (FleetSlice){ "", 0 };
+        j->keys[j->depth++] = (FleetSlice){"", 0};
         return 0;
 }
 

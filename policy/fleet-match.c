@@ -13,7 +13,8 @@ static char lower(char c) {
         return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
 }
 
-/* At the '[': whether c is in the set; *end goes behind the ']'. A set without an end is a '[' of its own. */
+/* At the '[': whether c is in the set; *end goes behind the ']'. A set without an end is a '[' of its own.
+ */
 static bool match_set(const char *p, const char *pattern_end, char c, bool ignore_case, const char **end) {
         bool negate = false, found = false;
         const char *first;
@@ -66,7 +67,8 @@ static bool match_one(const char **p, const char *pattern_end, char c, bool igno
         }
 }
 
-/* Only the last star needs to be remembered: length of pattern times length of text at most, no recursion. */
+/* Only the last star needs to be remembered: length of pattern times length of text at most, no recursion.
+ */
 bool fleet_glob_match(FleetSlice pattern, FleetSlice text, bool ignore_case) {
         const char *p = pattern.s, *pattern_end = p + pattern.n, *t = text.s, *text_end = t + text.n;
         const char *star = NULL, *star_text = NULL;
@@ -166,7 +168,7 @@ const char *fleet_match_why(const FleetMatch *m, const FleetHost *host) {
         if (!one)
                 return "any";
         for (size_t i = 0; i < m->n_not; i++)
-                if (fleet_match(&m->not[i], host))
+                if (fleet_match(&m->not [i], host))
                         return "not";
         return NULL;
 }
@@ -176,7 +178,7 @@ bool fleet_match(const FleetMatch *m, const FleetHost *host) {
 }
 
 bool fleet_match_is_everything(const FleetMatch *m) {
-        const FleetPatterns *p[] = { &m->hostname, &m->machine_id, &m->kernel, &m->os };
+        const FleetPatterns *p[] = {&m->hostname, &m->machine_id, &m->kernel, &m->os};
 
         for (unsigned i = 0; i < ELEMENTSOF(p); i++)
                 if (p[i]->n_exact > 0 || p[i]->n_globs > 0)
@@ -217,8 +219,8 @@ static void sip_rounds(uint64_t v[4], unsigned n) {
 uint64_t fleet_siphash(const uint8_t key[16], const void *data, size_t size) {
         const uint8_t *p = data;
         uint64_t k0 = read_le64(key), k1 = read_le64(key + 8), last = (uint64_t) size << 56;
-        uint64_t v[4] = { k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
-                          k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573) };
+        uint64_t v[4] = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
+                         k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
 
         for (; size >= 8; size -= 8, p += 8) {
                 uint64_t m = read_le64(p);

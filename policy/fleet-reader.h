@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading fleet documents: what fleet-document.c (document, levels, scalars) and fleet-rule.c (rules, matches,
- * waves, windows) share. Memory is the document's arena.
+ * Reading fleet documents: what fleet-document.c (document, levels, scalars) and fleet-rule.c (rules,
+ * matches, waves, windows) share. Memory is the document's arena.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The rules of a fleet document: whom they match, what they want, and the gates in front of it. What no type
- * can say is checked here, too: a rule that wants nothing, waves that open before the one in front of them has
- * soaked, percentages that shrink.
+ * can say is checked here, too: a rule that wants nothing, waves that open before the one in front of them
+ * has soaked, percentages that shrink.
  */
 #include "policy/fleet-reader.h"
 
@@ -51,7 +51,7 @@ static int read_pattern(JsonReader *r, const JsonValue *value, void *target) {
 }
 
 static int read_patterns(JsonReader *r, const JsonValue *value, void *target) {
-        PatternList l = { .patterns = target };
+        PatternList l = {.patterns = target};
         int q;
 
         q = fleet_begin_list(r, value, sizeof(FleetSlice), &l.list);
@@ -80,9 +80,10 @@ static int read_machine_id(JsonReader *r, const JsonValue *value, void *target) 
 
         for (size_t i = 0; q >= 0 && i < p->n_exact; i++)
                 if (p->exact[i].n != 32 || strspn(p->exact[i].s, "0123456789abcdef") != 32)
-                        q = json_reader_fail(r, -EBADMSG,
-                                             "a machine id has 32 lower-case hexadecimal digits, not \"%.64s\"",
-                                             p->exact[i].s);
+                        q = json_reader_fail(
+                                        r, -EBADMSG,
+                                        "a machine id has 32 lower-case hexadecimal digits, not \"%.64s\"",
+                                        p->exact[i].s);
         return q;
 }
 
@@ -155,13 +156,13 @@ static int read_not(JsonReader *r, const JsonValue *value, void *target) {
 
 static int read_match(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "hostname", read_hostname, offsetof(FleetMatch, hostname), false },
-                { "machine_id", read_machine_id, offsetof(FleetMatch, machine_id), false },
-                { "kernel", read_patterns, offsetof(FleetMatch, kernel), false },
-                { "os", read_patterns, offsetof(FleetMatch, os), false },
-                { "labels", read_labels, 0, false },
-                { "any", read_any, 0, false },
-                { "not", read_not, 0, false },
+                        {"hostname", read_hostname, offsetof(FleetMatch, hostname), false},
+                        {"machine_id", read_machine_id, offsetof(FleetMatch, machine_id), false},
+                        {"kernel", read_patterns, offsetof(FleetMatch, kernel), false},
+                        {"os", read_patterns, offsetof(FleetMatch, os), false},
+                        {"labels", read_labels, 0, false},
+                        {"any", read_any, 0, false},
+                        {"not", read_not, 0, false},
         };
         FleetReader *f = (FleetReader *) r;
         int q;
@@ -243,11 +244,11 @@ static int read_wave_percent(JsonReader *r, const JsonValue *value, void *target
 /* A wave opens when it says; or, where it doesn't, when the one before it has soaked. Never before that. */
 static int read_wave(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "name", fleet_read_name, offsetof(FleetWave, name), false },
-                { "percent", read_wave_percent, 0, false },
-                { "match", read_wave_match, offsetof(FleetWave, match), false },
-                { "opens", fleet_read_time, offsetof(FleetWave, opens), false },
-                { "soak", read_span, offsetof(FleetWave, soak), false },
+                        {"name", fleet_read_name, offsetof(FleetWave, name), false},
+                        {"percent", read_wave_percent, 0, false},
+                        {"match", read_wave_match, offsetof(FleetWave, match), false},
+                        {"opens", fleet_read_time, offsetof(FleetWave, opens), false},
+                        {"soak", read_span, offsetof(FleetWave, soak), false},
         };
         FleetRule *rule = target;
         FleetWave *w = &rule->waves[rule->n_waves], *before = rule->n_waves > 0 ? w - 1 : NULL;
@@ -264,10 +265,9 @@ static int read_wave(JsonReader *r, const JsonValue *value, void *target) {
                 if (w->opens == 0)
                         w->opens = earliest;
                 else if (w->opens < earliest)
-                        return json_reader_fail(r, -EBADMSG,
-                                                "opens at %s, but the wave before it soaks until %s",
-                                                FLEET_FORMAT_TIMESTAMP(w->opens),
-                                                FLEET_FORMAT_TIMESTAMP(earliest));
+                        return json_reader_fail(
+                                        r, -EBADMSG, "opens at %s, but the wave before it soaks until %s",
+                                        FLEET_FORMAT_TIMESTAMP(w->opens), FLEET_FORMAT_TIMESTAMP(earliest));
         }
         if (w->opens > FLEET_TIME_MAX)
                 return json_reader_fail(r, -EBADMSG, "opens after the year 9999");
@@ -297,8 +297,9 @@ static int read_calendar(JsonReader *r, const JsonValue *value, void *target) {
         if (q < 0)
                 return q;
         if (!fleet_calendar_is_valid(s))
-                return json_reader_fail(r, -EBADMSG,
-                                        "a calendar event like \"Sat 02:00\" (systemd.time(7)) is needed here");
+                return json_reader_fail(
+                                r, -EBADMSG,
+                                "a calendar event like \"Sat 02:00\" (systemd.time(7)) is needed here");
         return fleet_copy_text(r, s, target);
 }
 
@@ -324,9 +325,9 @@ static int read_duration(JsonReader *r, const JsonValue *value, void *target) {
 
 static int read_window(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "calendar", read_calendar, offsetof(FleetWindow, calendar), true },
-                { "duration", read_duration, offsetof(FleetWindow, duration), true },
-                { "timezone", read_timezone, offsetof(FleetWindow, timezone), false },
+                        {"calendar", read_calendar, offsetof(FleetWindow, calendar), true},
+                        {"duration", read_duration, offsetof(FleetWindow, duration), true},
+                        {"timezone", read_timezone, offsetof(FleetWindow, timezone), false},
         };
         FleetRule *rule = target;
         FleetWindow *w = &rule->windows[rule->n_windows++];
@@ -400,8 +401,9 @@ static int read_level_goal(JsonReader *r, const JsonValue *value, void *target) 
 
 static int check_rule(JsonReader *r, const FleetRule *rule) {
         if (rule->goal == FLEET_GOAL_UNSAID && !rule->hold)
-                return json_reader_fail(r, -EBADMSG,
-                                        "the rule wants nothing: it needs \"level\", \"at_least\" or \"hold\"");
+                return json_reader_fail(
+                                r, -EBADMSG,
+                                "the rule wants nothing: it needs \"level\", \"at_least\" or \"hold\"");
         for (size_t i = 0; i < rule->n_blocked && rule->goal == FLEET_GOAL_LEVEL; i++)
                 if (rule->blocked[i] == rule->level)
                         return json_reader_fail(r, -EBADMSG, "the rule blocks the level that it wants");
@@ -410,22 +412,23 @@ static int check_rule(JsonReader *r, const FleetRule *rule) {
 
 static int read_rule(JsonReader *r, const JsonValue *value, void *target) {
         static const JsonField fields[] = {
-                { "name", fleet_read_name, offsetof(FleetRule, name), true },
-                { "description", json_read_ignored_text, 0, false },
-                { "match", read_match, offsetof(FleetRule, match), false },
-                { "stream", fleet_read_stream, offsetof(FleetRule, vendor), false },
-                { "level", read_level_goal, 0, false },
-                { "at_least", read_at_least, 0, false },
-                { "hold", fleet_read_text, offsetof(FleetRule, hold), false },
-                { "blocked", read_blocked_numbers, 0, false },
-                { "rollout", read_rollout, 0, false },
-                { "salt", fleet_read_text, offsetof(FleetRule, salt), false },
-                { "waves", read_waves, 0, false },
-                { "windows", read_windows, 0, false },
-                { "splay", read_span, offsetof(FleetRule, splay), false },
-                { "not_after", fleet_read_time, offsetof(FleetRule, not_after), false },
-                { "accept_irreversible", json_read_bool, offsetof(FleetRule, accept_irreversible), false },
-                { "intermediates", read_intermediates, offsetof(FleetRule, intermediates), false },
+                        {"name", fleet_read_name, offsetof(FleetRule, name), true},
+                        {"description", json_read_ignored_text, 0, false},
+                        {"match", read_match, offsetof(FleetRule, match), false},
+                        {"stream", fleet_read_stream, offsetof(FleetRule, vendor), false},
+                        {"level", read_level_goal, 0, false},
+                        {"at_least", read_at_least, 0, false},
+                        {"hold", fleet_read_text, offsetof(FleetRule, hold), false},
+                        {"blocked", read_blocked_numbers, 0, false},
+                        {"rollout", read_rollout, 0, false},
+                        {"salt", fleet_read_text, offsetof(FleetRule, salt), false},
+                        {"waves", read_waves, 0, false},
+                        {"windows", read_windows, 0, false},
+                        {"splay", read_span, offsetof(FleetRule, splay), false},
+                        {"not_after", fleet_read_time, offsetof(FleetRule, not_after), false},
+                        {"accept_irreversible", json_read_bool, offsetof(FleetRule, accept_irreversible),
+                         false},
+                        {"intermediates", read_intermediates, offsetof(FleetRule, intermediates), false},
         };
         FleetDocument *d = target;
         FleetRule *rule = &d->rules[d->n_rules++];

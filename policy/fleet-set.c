@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Documents put together, in the order that the caller gives them, and indexed for many decisions: rules in a
- * row, each with the levels and blocked levels of its stream at hand. Levels are grouped by pattern of
+ * Documents put together, in the order that the caller gives them, and indexed for many decisions: rules in
+ * a row, each with the levels and blocked levels of its stream at hand. Levels are grouped by pattern of
  * kernels (a fleet has few kernels and many levels), highest first.
  */
 #include "policy/fleet-internal.h"
@@ -67,10 +67,10 @@ static int add_stream(FleetSet *s, size_t *room, const char *vendor, const char 
                 s->streams = bigger;
         }
         s->streams[s->n_streams++] = (FleetStream){
-                .vendor = vendor,
-                .stream = stream,
-                .vendor_size = strlen(vendor),
-                .stream_size = strlen(stream),
+                        .vendor = vendor,
+                        .stream = stream,
+                        .vendor_size = strlen(vendor),
+                        .stream_size = strlen(stream),
         };
         return 0;
 }
@@ -93,7 +93,7 @@ static int add_conflict(FleetSet *s, const FleetLevel *taken, const FleetLevel *
         if (!bigger)
                 return -ENOMEM;
         s->conflicts = bigger;
-        s->conflicts[s->n_conflicts++] = (struct FleetConflict){ taken, ignored };
+        s->conflicts[s->n_conflicts++] = (struct FleetConflict){taken, ignored};
         return 0;
 }
 
@@ -103,14 +103,13 @@ static int add_level(FleetSet *s, const FleetLevel *l) {
         const FleetLevel **entries;
 
         if (!group || compare_slices(group->kernel, l->kernel) != 0) {
-                FleetLevels *bigger =
-                        reallocarray(stream->levels, stream->n_levels + 1, sizeof(*bigger));
+                FleetLevels *bigger = reallocarray(stream->levels, stream->n_levels + 1, sizeof(*bigger));
 
                 if (!bigger)
                         return -ENOMEM;
                 stream->levels = bigger;
                 group = &bigger[stream->n_levels++];
-                *group = (FleetLevels){ .kernel = l->kernel };
+                *group = (FleetLevels){.kernel = l->kernel};
         }
         if (group->n > 0 && group->entries[group->n - 1]->level == l->level)
                 return add_conflict(s, group->entries[group->n - 1], l);
@@ -138,7 +137,7 @@ static int set_levels(FleetSet *s, FleetDocument *const *documents, size_t n) {
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++)
                 for (size_t l = 0; l < documents[i]->n_levels; l++, k++)
-                        sorted[k] = (Sorted){ &documents[i]->levels[l], k };
+                        sorted[k] = (Sorted){&documents[i]->levels[l], k};
         qsort(sorted, total, sizeof(*sorted), compare_levels);
         for (size_t i = 0; i < total; i++) {
                 r = add_level(s, sorted[i].level);
@@ -152,7 +151,7 @@ static int set_blocked(FleetSet *s, const FleetDocument *d) {
         for (size_t i = 0; i < d->n_blocked; i++) {
                 FleetStream *stream = get_stream(s, d->blocked[i].vendor, d->blocked[i].stream);
                 const FleetBlock **bigger =
-                        reallocarray(stream->blocked, stream->n_blocked + 1, sizeof(*bigger));
+                                reallocarray(stream->blocked, stream->n_blocked + 1, sizeof(*bigger));
 
                 if (!bigger)
                         return -ENOMEM;
@@ -205,7 +204,7 @@ int fleet_set_new(FleetDocument *const *documents, size_t n, FleetSet **ret) {
                         const FleetRule *rule = &documents[i]->rules[k];
 
                         s->rules[s->n_rules++] =
-                                (FleetSetRule){ rule, get_stream(s, rule->vendor, rule->stream) };
+                                        (FleetSetRule){rule, get_stream(s, rule->vendor, rule->stream)};
                 }
         *ret = TAKE_PTR(s);
         return 0;

@@ -9,37 +9,37 @@
 #include "policy/json-writer.h"
 
 static const char *const verdicts[_FLEET_VERDICT_MAX] = {
-        [FLEET_UNMANAGED] = "unmanaged", [FLEET_DONE] = "done", [FLEET_CHANGE] = "change",
-        [FLEET_WAIT] = "wait",           [FLEET_STAY] = "stay",
+                [FLEET_UNMANAGED] = "unmanaged", [FLEET_DONE] = "done", [FLEET_CHANGE] = "change",
+                [FLEET_WAIT] = "wait",           [FLEET_STAY] = "stay",
 };
 
 static const char *const reasons[_FLEET_REASON_MAX] = {
-        [FLEET_REASON_OFF] = "off",
-        [FLEET_REASON_HOLD_HOST] = "hold-host",
-        [FLEET_REASON_HOLD_RULE] = "hold-rule",
-        [FLEET_REASON_OVERRIDE] = "override",
-        [FLEET_REASON_NO_DOCUMENT] = "no-document",
-        [FLEET_REASON_NO_RULE] = "no-rule",
-        [FLEET_REASON_EXPIRED] = "expired",
-        [FLEET_REASON_QUARANTINE] = "quarantine",
-        [FLEET_REASON_BLOCKED] = "blocked",
-        [FLEET_REASON_NO_LEVEL] = "no-level",
-        [FLEET_REASON_CONTENT] = "content",
-        [FLEET_REASON_AT_GOAL] = "at-goal",
-        [FLEET_REASON_FAILED] = "failed",
-        [FLEET_REASON_CLOCK] = "clock",
-        [FLEET_REASON_WINDOW] = "window",
-        [FLEET_REASON_ROLLOUT] = "rollout",
-        [FLEET_REASON_WAVE] = "wave",
-        [FLEET_REASON_SPLAY] = "splay",
-        [FLEET_REASON_READY] = "ready",
+                [FLEET_REASON_OFF] = "off",
+                [FLEET_REASON_HOLD_HOST] = "hold-host",
+                [FLEET_REASON_HOLD_RULE] = "hold-rule",
+                [FLEET_REASON_OVERRIDE] = "override",
+                [FLEET_REASON_NO_DOCUMENT] = "no-document",
+                [FLEET_REASON_NO_RULE] = "no-rule",
+                [FLEET_REASON_EXPIRED] = "expired",
+                [FLEET_REASON_QUARANTINE] = "quarantine",
+                [FLEET_REASON_BLOCKED] = "blocked",
+                [FLEET_REASON_NO_LEVEL] = "no-level",
+                [FLEET_REASON_CONTENT] = "content",
+                [FLEET_REASON_AT_GOAL] = "at-goal",
+                [FLEET_REASON_FAILED] = "failed",
+                [FLEET_REASON_CLOCK] = "clock",
+                [FLEET_REASON_WINDOW] = "window",
+                [FLEET_REASON_ROLLOUT] = "rollout",
+                [FLEET_REASON_WAVE] = "wave",
+                [FLEET_REASON_SPLAY] = "splay",
+                [FLEET_REASON_READY] = "ready",
 };
 
 static const char *const actions[_FLEET_ACTION_MAX] = {
-        [FLEET_ACTION_NONE] = "none",
-        [FLEET_ACTION_APPLY] = "apply",
-        [FLEET_ACTION_DOWNGRADE] = "downgrade",
-        [FLEET_ACTION_DISABLE] = "disable",
+                [FLEET_ACTION_NONE] = "none",
+                [FLEET_ACTION_APPLY] = "apply",
+                [FLEET_ACTION_DOWNGRADE] = "downgrade",
+                [FLEET_ACTION_DISABLE] = "disable",
 };
 
 const char *fleet_verdict_to_string(FleetVerdict v) {
@@ -253,7 +253,7 @@ static void add_reason(Text *t, const FleetDecision *d, const FleetHost *h) {
 }
 
 char *fleet_decision_describe(const FleetDecision *d, const FleetHost *host, char *buf, size_t size) {
-        Text t = { .buf = buf, .size = size };
+        Text t = {.buf = buf, .size = size};
 
         buf[0] = 0;
         add_reason(&t, d, host);
@@ -280,7 +280,7 @@ static void write_goal(JsonWriter *w, const FleetDecision *d) {
 }
 
 static void write_gates(JsonWriter *w, uint32_t gates) {
-        static const char *const names[] = { "clock", "window", "rollout", "wave", "splay" };
+        static const char *const names[] = {"clock", "window", "rollout", "wave", "splay"};
 
         json_write_key(w, "gates");
         json_write_open(w, '[');

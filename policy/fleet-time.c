@@ -44,7 +44,7 @@ static bool digits(const char *s, unsigned n, unsigned *ret) {
 
 /* "2026-11-21", a character, "06:00:00": 19 bytes. */
 static int parse_date_and_time(const char *s, char separator, uint64_t *ret) {
-        static const uint8_t month_days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+        static const uint8_t month_days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
         unsigned y, m, d, hour, min, sec, last;
 
         if (!digits(s, 4, &y) || s[4] != '-' || !digits(s + 5, 2, &m) || s[7] != '-' ||
@@ -90,16 +90,34 @@ static const struct {
         const char *suffix;
         uint64_t usec;
 } units[] = {
-        { "seconds", 1000000 },        { "second", 1000000 },         { "sec", 1000000 },
-        { "s", 1000000 },              { "minutes", 60000000 },       { "minute", 60000000 },
-        { "min", 60000000 },           { "months", 2629800000000 },   { "month", 2629800000000 },
-        { "M", 2629800000000 },        { "msec", 1000 },              { "ms", 1000 },
-        { "m", 60000000 },             { "hours", 3600000000 },       { "hour", 3600000000 },
-        { "hr", 3600000000 },          { "h", 3600000000 },           { "days", 86400000000 },
-        { "day", 86400000000 },        { "d", 86400000000 },          { "weeks", 604800000000 },
-        { "week", 604800000000 },      { "w", 604800000000 },         { "years", 31557600000000 },
-        { "year", 31557600000000 },    { "y", 31557600000000 },       { "usec", 1 },
-        { "us", 1 },
+                {"seconds", 1000000},
+                {"second", 1000000},
+                {"sec", 1000000},
+                {"s", 1000000},
+                {"minutes", 60000000},
+                {"minute", 60000000},
+                {"min", 60000000},
+                {"months", 2629800000000},
+                {"month", 2629800000000},
+                {"M", 2629800000000},
+                {"msec", 1000},
+                {"ms", 1000},
+                {"m", 60000000},
+                {"hours", 3600000000},
+                {"hour", 3600000000},
+                {"hr", 3600000000},
+                {"h", 3600000000},
+                {"days", 86400000000},
+                {"day", 86400000000},
+                {"d", 86400000000},
+                {"weeks", 604800000000},
+                {"week", 604800000000},
+                {"w", 604800000000},
+                {"years", 31557600000000},
+                {"year", 31557600000000},
+                {"y", 31557600000000},
+                {"usec", 1},
+                {"us", 1},
 };
 
 /* The longest unit that s begins with, and that no letter follows; a bare number is seconds. */
@@ -152,8 +170,7 @@ int fleet_parse_span(const char *s, uint64_t *ret) {
                 r = parse_unit(&s, &unit);
                 if (r < 0)
                         return r;
-                if (__builtin_mul_overflow(whole, unit, &part) ||
-                    __builtin_add_overflow(sum, part, &sum) ||
+                if (__builtin_mul_overflow(whole, unit, &part) || __builtin_add_overflow(sum, part, &sum) ||
                     __builtin_add_overflow(sum, fraction * unit / scale, &sum))
                         return -ERANGE;
                 if (sum > FLEET_TIME_MAX)
@@ -185,7 +202,8 @@ bool fleet_timezone_is_valid(const char *s) {
  *   "Next elapse: Sat 2026-11-21 02:00:00 UTC", "Next elapse: never", "Iter. #2: …" or "Iteration #2: …"
  */
 int fleet_calendar_parse(const char *text, size_t size, uint64_t *begins, size_t max, size_t *ret_n) {
-        static const char next[] = "Next elapse: ", iteration[] = "Iter"; /* "Iter. #2: " before systemd 254 */
+        static const char next[] = "Next elapse: ",
+                          iteration[] = "Iter"; /* "Iter. #2: " before systemd 254 */
         const char *end = text + size;
         bool known = false;
         size_t n = 0;
@@ -199,7 +217,8 @@ int fleet_calendar_parse(const char *text, size_t size, uint64_t *begins, size_t
                         p++;
                 if ((size_t) (eol - p) > strlen(next) && memcmp(p, next, strlen(next)) == 0)
                         p += strlen(next);
-                else if ((size_t) (eol - p) > strlen(iteration) && memcmp(p, iteration, strlen(iteration)) == 0) {
+                else if ((size_t) (eol - p) > strlen(iteration) &&
+                         memcmp(p, iteration, strlen(iteration)) == 0) {
                         p = memchr(p, ':', (size_t) (eol - p));
                         if (!p || eol - p < 2)
                                 return -EBADMSG;

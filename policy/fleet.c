@@ -3,9 +3,10 @@
  * The decision: one host, one moment, one answer (SEMANTICS.md section 6). In this order:
  *
  *   1. the first rule that matches wins; nothing that follows makes another one win
- *   2. what it wants is worked out (`latest` and `at_least` pick from what is neither blocked nor quarantined)
- *   3. klpd.mode=off > hold > manual override > expiry > quarantine or blocked level > done > failed before >
- *      clock > maintenance window > rollout and waves > splay
+ *   2. what it wants is worked out (`latest` and `at_least` pick from what is neither blocked
+ *      nor quarantined)
+ *   3. klpd.mode=off > hold > manual override > expiry > quarantine or blocked level > done >
+ *      failed before > clock > maintenance window > rollout and waves > splay
  *
  * The gates (clock, window, rollout, wave, splay) are all evaluated, so that the answer can say what else is
  * closed, and when all of them are open at the earliest.
@@ -108,8 +109,8 @@ static bool same_content(const FleetLevel *entry, FleetSlice digest) {
                fleet_slice_is(digest, entry->digest, strlen(entry->digest));
 }
 
-/* Whether the host has it, or could have it for all that is known: what runs is there, too (a repository that
- * was tidied up must not take `latest` down). */
+/* Whether the host has it, or could have it for all that is known: what runs is there, too (a repository
+ * that was tidied up must not take `latest` down). */
 static bool is_available(const Decide *c, uint32_t level, const FleetLevel *entry) {
         const FleetHost *h = c->host;
 
@@ -363,8 +364,9 @@ static uint64_t evaluate_gates(Decide *c) {
                 t = max_u64(t, window.begin);
         }
         if (span > 0 && !never) {
-                uint64_t since = c->host->goal_since > 0 && c->host->goal_since < c->now ? c->host->goal_since
-                                                                                       : c->now;
+                uint64_t since = c->host->goal_since > 0 && c->host->goal_since < c->now
+                                                 ? c->host->goal_since
+                                                 : c->now;
 
                 if (c->host->goal_since > 0 || base == 0)
                         base = max_u64(base, since);
@@ -388,8 +390,8 @@ static bool depends_on_time(const Decide *c) {
 
 /* The earliest end of what the decision rests on; 0: none. */
 static uint64_t expiry(const Decide *c) {
-        uint64_t t[] = { c->rule->not_after, c->rule->document->not_after,
-                         c->d->entry ? c->d->entry->document->not_after : 0 },
+        uint64_t t[] = {c->rule->not_after, c->rule->document->not_after,
+                        c->d->entry ? c->d->entry->document->not_after : 0},
                  first = 0;
 
         for (unsigned i = 0; i < ELEMENTSOF(t); i++)
@@ -403,9 +405,9 @@ static FleetReason gate_reason(uint32_t gates) {
                 uint32_t gate;
                 FleetReason reason;
         } order[] = {
-                { FLEET_GATE_CLOCK, FLEET_REASON_CLOCK },     { FLEET_GATE_WINDOW, FLEET_REASON_WINDOW },
-                { FLEET_GATE_ROLLOUT, FLEET_REASON_ROLLOUT }, { FLEET_GATE_WAVE, FLEET_REASON_WAVE },
-                { FLEET_GATE_SPLAY, FLEET_REASON_SPLAY },
+                        {FLEET_GATE_CLOCK, FLEET_REASON_CLOCK},     {FLEET_GATE_WINDOW, FLEET_REASON_WINDOW},
+                        {FLEET_GATE_ROLLOUT, FLEET_REASON_ROLLOUT}, {FLEET_GATE_WAVE, FLEET_REASON_WAVE},
+                        {FLEET_GATE_SPLAY, FLEET_REASON_SPLAY},
         };
 
         for (unsigned i = 0; i < ELEMENTSOF(order); i++)
@@ -458,8 +460,8 @@ static bool is_held(const Decide *c) {
 }
 
 static bool is_overridden(const Decide *c) {
-        return c->host->overridden && (!c->host->override_stream.s || !c->stream ||
-                                       is_stream(c->stream, c->host->override_stream));
+        return c->host->overridden &&
+               (!c->host->override_stream.s || !c->stream || is_stream(c->stream, c->host->override_stream));
 }
 
 static void stay(Decide *c, FleetReason reason, bool drift) {
@@ -495,15 +497,15 @@ static void decide_by_rule(Decide *c) {
 void fleet_decide(const FleetSet *set, const FleetHost *host, uint64_t now, FleetDecision *ret) {
         const FleetSetRule *match = fleet_set_match(set, host);
         Decide c = {
-                .host = host,
-                .rule = match ? match->rule : NULL,
-                .stream = match ? match->stream : NULL,
-                .now = now,
-                .trusted = !host->clock_unsynchronized && now >= host->last_trusted,
-                .d = ret,
+                        .host = host,
+                        .rule = match ? match->rule : NULL,
+                        .stream = match ? match->stream : NULL,
+                        .now = now,
+                        .trusted = !host->clock_unsynchronized && now >= host->last_trusted,
+                        .d = ret,
         };
 
-        *ret = (FleetDecision){ .rule = c.rule };
+        *ret = (FleetDecision){.rule = c.rule};
         if (c.rule)
                 resolve_goal(&c);
 

@@ -8,8 +8,8 @@
  *                                                     ├─ fleet_set_new() ──> FleetSet
  *   bytes ── fleet_host_parser_line() ──> FleetHost ──┴─ fleet_decide(set, host, now) ──> FleetDecision
  *
- * fleet_decide() is pure: documents, facts, what runs, quarantine, overrides, mode and time are arguments, it
- * allocates nothing and keeps nothing. The daemon and `klpctl fleet plan` run this same function.
+ * fleet_decide() is pure: documents, facts, what runs, quarantine, overrides, mode and time are arguments,
+ * it allocates nothing and keeps nothing. The daemon and `klpctl fleet plan` run this same function.
  *
  * Ownership: a FleetDocument owns all that it points to. A FleetSet borrows its documents, which must live
  * as long, and may be used for any number of hosts. A FleetHost is made of slices into memory of whoever
@@ -338,7 +338,8 @@ char *fleet_rule_goal(const FleetRule *rule, char *buf, size_t size);
 bool fleet_glob_match(FleetSlice pattern, FleetSlice text, bool ignore_case);
 bool fleet_patterns_match(const FleetPatterns *p, FleetSlice text);
 bool fleet_match(const FleetMatch *m, const FleetHost *host);
-/* NULL if it matches, else what doesn't: "hostname", "machine_id", "kernel", "os", "any", "not", or a label. */
+/* NULL if it matches, else what doesn't: "hostname", "machine_id", "kernel", "os", "any", "not", or a
+ * label. */
 const char *fleet_match_why(const FleetMatch *m, const FleetHost *host);
 /* It has no condition at all. */
 bool fleet_match_is_everything(const FleetMatch *m);

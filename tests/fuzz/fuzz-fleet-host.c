@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Lines of inventories, read by the fast reader: all that it accepts the strict scanner accepts, too, and what
- * is in a host lies within the line or the reader's buffer. The same bytes as a time span, a point in time, a
- * calendar tool's output and a glob.
+ * Lines of inventories, read by the fast reader: all that it accepts the strict scanner accepts, too, and
+ * what is in a host lies within the line or the reader's buffer. The same bytes as a time span, a point in
+ * time, a calendar tool's output and a glob.
  */
 #include "policy/fleet.h"
 #include "policy/json-scan.h"
@@ -84,8 +84,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (size > 0 && size < 512) {
                 size_t half = data[0] % size;
 
-                (void) fleet_glob_match((FleetSlice){ text, half }, (FleetSlice){ text + half, size - half }, true);
-                must(fleet_glob_match(FLEET_SLICE("*"), (FleetSlice){ text, size }, false));
+                (void) fleet_glob_match((FleetSlice){text, half}, (FleetSlice){text + half, size - half},
+                                        true);
+                must(fleet_glob_match(FLEET_SLICE("*"), (FleetSlice){text, size}, false));
         }
         return 0;
 }

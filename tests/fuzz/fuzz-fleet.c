@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fleet documents: whatever is accepted can be put together with itself, given windows, and decided about hosts,
- * at any time; and the decision is consistent. An error always has a message.
+ * Fleet documents: whatever is accepted can be put together with itself, given windows, and decided about
+ * hosts, at any time; and the decision is consistent. An error always has a message.
  */
 #include "policy/fleet.h"
 #include "policy/json-writer.h"
@@ -10,12 +10,14 @@
 #define HOST(members) "{\"hostname\":\"x\"," members "}"
 
 static const char *const lines[] = {
-        HOST("\"inventory\":{\"kernel\":\"6.1.0-47-amd64\"}"),
-        HOST("\"host_id\":\"000000000000000000000000000000ff\",\"os\":\"debian:12\",\"labels\":{\"role\":\"db\"},"
-             "\"quarantine\":[\"00\"],\"available\":[{\"level\":3}],\"inventory\":{\"kernel\":\"k\","
-             "\"patches\":[{\"name\":\"p\",\"level\":5,\"fixes\":[\"CVE-1\"]}]}"),
-        HOST("\"clock\":{\"synchronized\":false},\"override\":\"local/base\",\"inventory\":{\"kernel\":\"k\","
-             "\"patches\":[{\"name\":\"p\",\"vendor\":\"acme\",\"level\":1}]}"),
+                HOST("\"inventory\":{\"kernel\":\"6.1.0-47-amd64\"}"),
+                HOST("\"host_id\":\"000000000000000000000000000000ff\",\"os\":\"debian:12\",\"labels\":{"
+                     "\"role\":\"db\"},"
+                     "\"quarantine\":[\"00\"],\"available\":[{\"level\":3}],\"inventory\":{\"kernel\":\"k\","
+                     "\"patches\":[{\"name\":\"p\",\"level\":5,\"fixes\":[\"CVE-1\"]}]}"),
+                HOST("\"clock\":{\"synchronized\":false},\"override\":\"local/"
+                     "base\",\"inventory\":{\"kernel\":\"k\","
+                     "\"patches\":[{\"name\":\"p\",\"vendor\":\"acme\",\"level\":1}]}"),
 };
 
 static void check_decision(const FleetSet *set, const FleetHost *host, uint64_t now, JsonWriter *w) {
@@ -37,8 +39,9 @@ static void check_decision(const FleetSet *set, const FleetHost *host, uint64_t 
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        static const FleetInterval windows[] = { { 1000, 2000 }, { UINT64_C(1795262400000000), UINT64_C(1795269600000000) } };
-        static const uint64_t times[] = { 1, UINT64_C(1795262400000000), FLEET_TIME_MAX };
+        static const FleetInterval windows[] = {{1000, 2000},
+                                                {UINT64_C(1795262400000000), UINT64_C(1795269600000000)}};
+        static const uint64_t times[] = {1, UINT64_C(1795262400000000), FLEET_TIME_MAX};
         _cleanup_(fleet_host_parser_freep) FleetHostParser *parser = NULL;
         FleetDocument *d[2] = {};
         FleetSet *set = NULL;

@@ -39,10 +39,10 @@ static const char *hex(Random *r, unsigned digits, char *buf) {
         return buf;
 }
 
-static const char *const kernels[] = { "6.1.0-47-amd64", "6.1.0-56-amd64", "6.12.57-amd64" };
-static const char *const systems[] = { "debian:12", "debian:12", "debian:13" };
-static const char *const roles[] = { "web", "db", "cache", "batch" };
-static const char *const tiers[] = { "canary", "prod", "prod", "prod", "prod", "prod", "prod", "staging" };
+static const char *const kernels[] = {"6.1.0-47-amd64", "6.1.0-56-amd64", "6.12.57-amd64"};
+static const char *const systems[] = {"debian:12", "debian:12", "debian:13"};
+static const char *const roles[] = {"web", "db", "cache", "batch"};
+static const char *const tiers[] = {"canary", "prod", "prod", "prod", "prod", "prod", "prod", "staging"};
 
 static void print_patch(Random *r, char *buf, size_t size, unsigned kernel, unsigned level) {
         char build_id[65], digest[65], fixes[128] = "";
@@ -71,7 +71,8 @@ static void print_host(Random *r, uint64_t number) {
         else if (dice >= 985)
                 snprintf(operator, sizeof(operator), "\"override\":\"acme/base\",");
         n = snprintf(line, sizeof(line),
-                     "{\"hostname\":\"%s-%07" PRIu64 ".example.org\",\"machine_id\":\"%s\",\"host_id\":\"%s\","
+                     "{\"hostname\":\"%s-%07" PRIu64
+                     ".example.org\",\"machine_id\":\"%s\",\"host_id\":\"%s\","
                      "\"os\":\"%s\",\"labels\":{\"role\":\"%s\",\"tier\":\"%s\",\"site\":\"dc%u\"},%s"
                      "\"inventory\":{\"kernel\":\"%s\",\"kernel_build_id\":\"%s\",\"generation\":%u,"
                      "\"transition\":null,\"patches\":[%s],\"loaded\":[{\"name\":\"",
@@ -110,7 +111,7 @@ static void print_rules(Random *r, uint64_t bytes) {
 
 int main(int argc, char **argv) {
         uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : 0;
-        Random r = { argc > 3 ? strtoull(argv[3], NULL, 10) : 1 };
+        Random r = {argc > 3 ? strtoull(argv[3], NULL, 10) : 1};
 
         if (argc < 3 || (!streq(argv[1], "hosts") && !streq(argv[1], "rules"))) {
                 fprintf(stderr, "%s hosts N [SEED [FILE]] | rules BYTES [SEED [FILE]]\n", argv[0]);

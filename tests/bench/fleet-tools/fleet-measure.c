@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * fleet-measure KLPCTL DIRECTORY DOCUMENT NEXT: what tests/bench/fleet prints. DIRECTORY has hosts-N.jsonl and
- * large.json of fleet-generate; NEXT is a later version of DOCUMENT.
+ * fleet-measure KLPCTL DIRECTORY DOCUMENT NEXT: what tests/bench/fleet prints. DIRECTORY has hosts-N.jsonl
+ * and large.json of fleet-generate; NEXT is a later version of DOCUMENT.
  *
- * klpctl is run as it is, and measured by the kernel (wait4): CPU seconds with start and end, peak memory. It
- * reads one host after the other; so does the parse with json-c beside it, of the same file, with one tokener.
+ * klpctl is run as it is, and measured by the kernel (wait4): CPU seconds with start and end, peak memory.
+ * It reads one host after the other; so does the parse with json-c beside it, of the same file, with one
+ * tokener.
  */
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -30,7 +31,8 @@ static void report(const char *metric, uint64_t n, double value, const char *uni
 
         if (n > 0)
                 snprintf(suffix, sizeof(suffix), "_%" PRIu64, n);
-        printf("{\"bench\":\"fleet\",\"metric\":\"%s%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", metric, suffix, value, unit);
+        printf("{\"bench\":\"fleet\",\"metric\":\"%s%s\",\"value\":%.6g,\"unit\":\"%s\"}\n", metric, suffix,
+               value, unit);
         fflush(stdout);
 }
 
@@ -100,11 +102,12 @@ static double parse_with_json_c(const char *path, uint64_t n) {
         return cpu_seconds() - begin;
 }
 
-static void measure_hosts(const char *klpctl, const char *directory, const char *document, const char *next, uint64_t n) {
+static void measure_hosts(const char *klpctl, const char *directory, const char *document, const char *next,
+                          uint64_t n) {
         char path[512], option[544];
-        const char *plan[] = { klpctl, "fleet", "plan", "--summary", option, document, NULL };
-        const char *lines[] = { klpctl, "fleet", "plan", "--json=short", option, document, NULL };
-        const char *diff[] = { klpctl, "fleet", "diff", "--summary", option, document, next, NULL };
+        const char *plan[] = {klpctl, "fleet", "plan", "--summary", option, document, NULL};
+        const char *lines[] = {klpctl, "fleet", "plan", "--json=short", option, document, NULL};
+        const char *diff[] = {klpctl, "fleet", "diff", "--summary", option, document, next, NULL};
         Usage p = {}, l = {}, d = {};
         double json_c = 0;
 
@@ -232,7 +235,7 @@ static void measure_document(const char *directory) {
 }
 
 int main(int argc, char **argv) {
-        static const uint64_t sizes[] = { 10000, 100000, 1000000 };
+        static const uint64_t sizes[] = {10000, 100000, 1000000};
 
         if (argc != 5)
                 fail("KLPCTL DIRECTORY DOCUMENT NEXT");

@@ -37,7 +37,8 @@ static inline void fleet_set_windows(FleetDocument *d, const char *text) {
         }
         for (size_t i = 0; i < d->n_rules; i++)
                 for (size_t k = 0; k < d->rules[i].n_windows; k++)
-                        assert_int_equal(fleet_window_set_intervals(&d->rules[i].windows[k], intervals, n), 0);
+                        assert_int_equal(fleet_window_set_intervals(&d->rules[i].windows[k], intervals, n),
+                                         0);
 }
 
 static inline FleetDocument *fleet_read(const char *text) {
