@@ -22,6 +22,7 @@ static const char *const message_ids[] = {
         KLPD_MESSAGE_PREPARING,   KLPD_MESSAGE_COMPLETED, KLPD_MESSAGE_REVERSED, KLPD_MESSAGE_STALLED,
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
         KLPD_MESSAGE_REPOSITORY,  KLPD_MESSAGE_STANDING,  KLPD_MESSAGE_RECOVERED,
+        KLPD_MESSAGE_NUDGED,
 };
 
 typedef enum FieldKind {
@@ -63,6 +64,7 @@ static const struct {
         { "KLPD_BLOCKER", "blockers", FIELD_LIST },
         { "KLPD_STACK", "stacks", FIELD_LIST },
         { "KLPD_DIGEST", "digest", FIELD_TEXT },
+        { "KLPD_UNIT", "units", FIELD_LIST },
         { "KLPD_STEP", "step", FIELD_TEXT },
         { "KLPD_RECOVERY", "recovery", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },

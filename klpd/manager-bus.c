@@ -624,6 +624,7 @@ static int manager_try_connect(Manager *m) {
         if (r < 0)
                 return r;
         m->bus = TAKE_PTR(bus);
+        manager_thaw(m);
         return m->job ? job_export(m->job) : 0;
 }
 
@@ -636,6 +637,8 @@ void manager_disconnect(Manager *m) {
                 query_free(m->queries);
         if (m->job)
                 m->job->slot = sd_bus_slot_unref(m->job->slot);
+        /* Its calls won't be answered: what it froze is thawed over the next connection. */
+        m->nudge = nudge_free(m->nudge);
         authorizer_clear(m->authorizer);
         m->bus = sd_bus_flush_close_unref(m->bus);
 }

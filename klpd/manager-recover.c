@@ -88,6 +88,8 @@ void manager_recover(Manager *m) {
                 return;
         }
         m->last_job_id = record.id;
+        /* Whatever else is done or not: that can do no harm. */
+        (void) strv_copy(record.frozen, &m->world.frozen);
         if (record.over)
                 return;
         if (wal_problem(m->wal)) {

@@ -290,10 +290,10 @@ static Patch *on_lookup(const char *name, const char *build_id, void *userdata) 
 
 /* ---- jobs ---- */
 
-static void manager_check_stopped(Manager *m) {
+void manager_check_stopped(Manager *m) {
         void (*stopped)(void *userdata);
 
-        if (!m->stopping || m->job || !m->stopped)
+        if (!m->stopping || m->job || m->nudge || !m->stopped)
                 return;
         stopped = TAKE_PTR(m->stopped);
         stopped(m->stopped_userdata);
@@ -312,6 +312,10 @@ static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker 
 
         if (m->bus && m->job)
                 manager_announce_stall(m, m->job, usec, blockers, n);
+}
+
+static void on_transaction_nudge(Transaction *t, const Blocker *blockers, size_t n, void *userdata) {
+        manager_nudge(userdata, t, blockers, n);
 }
 
 static void on_transaction_retire(Transaction *t, const char *module, void *userdata) {
@@ -345,6 +349,7 @@ const TransactionHandlers *manager_handlers(Manager *m) {
                 .changed = on_transaction_changed,
                 .finished = on_transaction_finished,
                 .stalled = on_transaction_stalled,
+                .nudge = on_transaction_nudge,
                 .retire = on_transaction_retire,
                 .userdata = m,
         };
@@ -466,6 +471,7 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
 Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
+        m->nudge = nudge_free(m->nudge);
         manager_disconnect(m);
         m->job = job_free(m->job);
         while (m->queries)
@@ -486,6 +492,7 @@ Manager *manager_free(Manager *m) {
         policy_free(m->policy);
         free(m->policy_problem);
         free(m->recovery_problem);
+        strv_free(m->world.frozen);
         wal_free(m->wal);
         if (m->root_fd >= 0)
                 close(m->root_fd);

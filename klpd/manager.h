@@ -27,6 +27,7 @@
 #define MANAGER_EXPECTED_MAX 16U
 
 typedef struct Query Query;
+typedef struct Nudge Nudge;
 
 typedef struct ExpectedModule {
         char name[PATCH_NAME_MAX + 1];
@@ -77,6 +78,7 @@ struct Manager {
         char guarded[PATCH_NAME_MAX + 1];
         uint64_t guard_usec;
         unsigned n_guarded;
+        Nudge *nudge;                  /* units are frozen for a moment */
         bool stopping;
         void (*stopped)(void *userdata);
         void *stopped_userdata;
@@ -98,6 +100,7 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata);
 
 /* Takes spec over, also on failure. error is set on failure. */
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error);
+void manager_check_stopped(Manager *m);
 const TransactionHandlers *manager_handlers(Manager *m); /* valid until the next call */
 /* What is kept of the kernel, read again if stale. */
 void manager_refresh(Manager *m);
@@ -110,6 +113,13 @@ int manager_open_wal(Manager *m);
 void manager_recover(Manager *m);
 /* What somebody should know of and see to, as sentences; *ret may be NULL. */
 int manager_problems(Manager *m, char ***ret);
+
+/* ---- manager-nudge.c ---- */
+
+void manager_nudge(Manager *m, Transaction *t, const Blocker *blockers, size_t n);
+void manager_thaw(Manager *m);
+Nudge *nudge_free(Nudge *n); /* without thawing: klpd goes, the next one does it */
+bool nudge_unit_allowed(const char *unit);
 
 /* ---- manager-guard.c ---- */
 

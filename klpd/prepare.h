@@ -29,6 +29,7 @@ typedef struct World {
         Audit *audit;
         Wal *wal;                   /* NULL in tests: nothing is recorded */
         char boot_id[33];
+        char **frozen;              /* units that have to be thawed: in every record until they are */
         const Config *config;
         const Policy *policy;       /* NULL: the default one. Changes with a reload */
         const char *policy_problem; /* why nothing may be planned (the policy file is broken), or NULL */

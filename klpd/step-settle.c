@@ -289,6 +289,38 @@ static void settle_report_stall(Transaction *t) {
         }
 }
 
+static void on_to_nudge(int r, const char *text, const Blocker *blockers, size_t n, void *userdata) {
+        Transaction *t = userdata;
+
+        if (t->phase == SETTLE_FORWARD)
+                t->handlers.nudge(t, blockers, n, t->handlers.userdata);
+        t->blockers = blockers_read_free(t->blockers);
+}
+
+static int on_nudge(sd_event_source *source, uint64_t usec, void *userdata) {
+        Transaction *t = userdata;
+        int r;
+
+        t->nudge = sd_event_source_disable_unref(t->nudge);
+        t->blockers = blockers_read_free(t->blockers);
+        r = blockers_read(t->world, false, on_to_nudge, t, &t->blockers);
+        if (r < 0)
+                log_error("Can't read what tasks '%s' waits for: %s", t->name, strerror(-r));
+        return 0;
+}
+
+/* Once, after a quarter of the time that the change has. */
+static void settle_arm_nudge(Transaction *t) {
+        int r;
+
+        if (t->world->config->stall_action != STALL_NUDGE || !t->handlers.nudge || t->phase != SETTLE_FORWARD)
+                return;
+        r = sd_event_add_time_relative(t->world->event, &t->nudge, CLOCK_MONOTONIC, transaction_timeout(t) / 4, 0,
+                                       on_nudge, t);
+        if (r < 0)
+                log_error("Can't watch the time: %s", strerror(-r));
+}
+
 static void settle_arm(Transaction *t);
 
 static int on_stall(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -376,6 +408,7 @@ static void settle_start(Transaction *t) {
         if (r < 0)
                 log_error("Can't watch the time of the transition of '%s': %s", t->name, strerror(-r));
         settle_arm(t);
+        settle_arm_nudge(t);
         if (t->cancel_requested && t->phase == SETTLE_FORWARD)
                 settle_reverse(t, TRANSACTION_CANCELLED);
         else if (TAKE_GENERIC(t->write_reversal, false))

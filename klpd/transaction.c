@@ -115,7 +115,6 @@ int transaction_new_recovered(const World *world, const TransactionHandlers *han
         t->loads = record->loads;
         t->replaced = TAKE_PTR(record->replaced);
         t->collectable = TAKE_PTR(record->collectable);
-        t->frozen = TAKE_PTR(record->frozen);
         t->phase = record->phase;
         t->reversal = record->cancelled ? TRANSACTION_CANCELLED : TRANSACTION_REVERSED;
         t->start_usec = record->start_usec;
@@ -136,6 +135,7 @@ static void transaction_stop_timers(Transaction *t) {
         t->timer = sd_event_source_disable_unref(t->timer);
         t->deadline = sd_event_source_disable_unref(t->deadline);
         t->stall = sd_event_source_disable_unref(t->stall);
+        t->nudge = sd_event_source_disable_unref(t->nudge);
         t->kick = sd_event_source_disable_unref(t->kick);
         t->blockers = blockers_read_free(t->blockers);
 }
@@ -149,7 +149,6 @@ Transaction *transaction_unref(Transaction *t) {
         plan_free(t->plan);
         strv_free(t->replaced);
         strv_free(t->collectable);
-        strv_free(t->frozen);
         if (t->recovery)
                 transaction_record_done(t->recovery);
         free(t->recovery);
@@ -201,7 +200,7 @@ static int record_write(Transaction *t, bool over) {
                 .allow_vendor = t->spec->allow_vendor,
                 .replaced = t->replaced,
                 .collectable = t->collectable,
-                .frozen = t->frozen,
+                .frozen = t->world->frozen,
         };
         size_t size;
         int r;
@@ -231,6 +230,10 @@ bool transaction_record(Transaction *t) {
                          "Nothing is done that can't be recorded first, and klpd's log can't be written: %s",
                          record_problem(t, r));
         return false;
+}
+
+int transaction_record_again(Transaction *t) {
+        return record_write(t, t->finished);
 }
 
 void transaction_record_anyway(Transaction *t) {

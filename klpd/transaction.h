@@ -48,6 +48,8 @@ typedef struct TransactionHandlers {
         void (*finished)(Transaction *t, void *userdata);              /* once; last */
         /* The transition has been waiting for usec, for these; the rest is n - those. May be NULL. */
         void (*stalled)(Transaction *t, uint64_t usec, const Blocker *blockers, size_t n, void *userdata);
+        /* Make these return to user space for a moment (manager-nudge.c). May be NULL. */
+        void (*nudge)(Transaction *t, const Blocker *blockers, size_t n, void *userdata);
         void (*retire)(Transaction *t, const char *module, void *userdata); /* to be removed late */
         void *userdata;
 } TransactionHandlers;
@@ -93,7 +95,6 @@ struct Transaction {
         bool recorded;       /* the write-ahead log has it, and not its end */
         bool leave_open;     /* its end isn't to be recorded: it isn't known */
         bool loads;          /* the module wasn't there before */
-        char **frozen;       /* units that have to be thawed */
         TransactionRecord *recovery; /* it is a recovered one: the record that was found, until acted upon */
         bool recovered;      /* it was one */
         bool write_reversal; /* settle begins with the write of a reversal */
@@ -117,6 +118,7 @@ struct Transaction {
         uint64_t agreed_usec;       /* since when sysfs and shim agree, without an event */
         unsigned n_stalled;
         BlockersRead *blockers;
+        sd_event_source *nudge; /* the time for it */
         sd_event_source *stall;
 
         /* For the record */
@@ -165,6 +167,8 @@ extern const TransactionStep step_verify, step_load, step_replan, step_enable, s
 bool transaction_record(Transaction *t);
 /* The same where not doing it would be worse: it is only said that it couldn't be recorded. */
 void transaction_record_anyway(Transaction *t);
+/* The record once more, as it stands now, also when it is over. */
+int transaction_record_again(Transaction *t);
 void transaction_recover(Transaction *t); /* transaction-recover.c */
 
 void transaction_next(Transaction *t);

@@ -6,6 +6,8 @@
  *   parameters/sleep	a write sleeps in klp_test_target_sleep() until "release"
  *			is written, or the task is killed
  *   parameters/release	lets all sleepers go
+ *   parameters/interruptible	Y: any signal ends that sleep, too (the write is
+ *			restarted then)
  *   parameters/kthread	Y: a kernel thread sleeps in it, too
  *
  * Locking: the wait queue's.
@@ -18,6 +20,9 @@
 static DECLARE_WAIT_QUEUE_HEAD(sleepers);
 static unsigned int released;
 static struct task_struct *thread;
+
+static bool interruptible;
+module_param(interruptible, bool, 0644);
 
 static int value;
 
@@ -34,6 +39,8 @@ static noinline int klp_test_target_sleep(void)
 		wait_event_idle(sleepers, READ_ONCE(released) != start || kthread_should_stop());
 		return 0;
 	}
+	if (READ_ONCE(interruptible))
+		return wait_event_interruptible(sleepers, READ_ONCE(released) != start);
 	return wait_event_killable(sleepers, READ_ONCE(released) != start);
 }
 
