@@ -91,7 +91,8 @@ static int search_run(const Search *s, Patch **ret, PolicyError *error) {
         /* For another kernel at last: the rule kernel-release then says more than "no such patch". */
         r = search_list(s, s->repository, s->n_repository, true, &best, &other);
         if (r == -ENOENT)
-                r = search_list(s, s->inventory->patches, s->inventory->n_patches, true, &best, &other);
+                /* what runs does, whatever it says that it was built for */
+                r = search_list(s, s->inventory->patches, s->inventory->n_patches, false, &best, &other);
         if (r == -ENOENT)
                 r = search_list(s, s->repository, s->n_repository, false, &best, &other);
         if (r == -ENOTUNIQ && s->name)
