@@ -162,8 +162,7 @@ Boot *boot_free(Boot *b) {
         return NULL;
 }
 
-/* ---- the end of a boot
- * ------------------------------------------------------------------------------------------- */
+/* ---- the end of a boot ---- */
 
 bool boot_is_stopping(void) {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;

@@ -41,8 +41,7 @@ void host_record_done(HostRecord *r) {
         *r = (HostRecord) {};
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static int read_version(JsonReader *r, const JsonValue *value, void *target) {
         int q;
@@ -178,8 +177,7 @@ int host_record_parse(const char *text, size_t size, HostRecord *ret, PolicyErro
         return 0;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* Takes value over; NULL is want of memory. */
 static int add(struct json_object *o, const char *key, struct json_object *value) {
@@ -320,8 +318,7 @@ int host_record_write(int root_fd, const HostRecord *record) {
         return r < 0 ? r : state_file_write(root_fd, HOST_RECORD_PATH, text, strlen(text), 0644);
 }
 
-/* ---- lists
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- lists ---- */
 
 HostPatch *host_patch_find(HostPatch *list, size_t n, const char *name, const char *kernel) {
         for (size_t i = 0; i < n; i++)

@@ -87,8 +87,7 @@ static int find_module(int root_fd, const char *directory, const char *name, cha
         return 0;
 }
 
-/* ---- what is there under that name
- * ------------------------------------------------------------------------------ */
+/* ---- what is there under that name ---- */
 
 static int name_taken(Failure *failure, const Import *i, const char *path, const char *have, bool package) {
         return failure_set(failure, -EEXIST, ERROR_EXISTS,
@@ -167,8 +166,7 @@ static int compare_other(Import *i, ImportOutcome *outcome, Failure *failure) {
         return r;
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static int import_write_record(Import *i) {
         ImportRecord record = {
@@ -260,8 +258,7 @@ static void import_audit(const Import *i, ImportOutcome outcome) {
                    i->patch->kernel, import_outcome_to_string(outcome), i->patch->digest);
 }
 
-/* ---- the way there
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the way there ---- */
 
 static int import_finish(Import *i, ImportResult *result, Failure *failure) {
         bool running = streq(i->patch->kernel, i->world->release);
@@ -372,8 +369,7 @@ Import *import_free(Import *i) {
         return NULL;
 }
 
-/* ---- removal
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- removal ---- */
 
 /* "…/NAME" of "…/NAME.ko.xz". */
 static void cut_suffix(char *path) {

@@ -55,8 +55,7 @@ static int ask_new(Manager *m, RepositoryAsk **ret) {
         return 0;
 }
 
-/* ---- options
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- options ---- */
 
 static int option_text(sd_bus_message *m, const char *key, size_t max, char **ret, sd_bus_error *error) {
         const char *text;
@@ -145,8 +144,7 @@ static void ask_fail(sd_bus_message *message, int r, sd_bus_error *error) {
         (void) reply_error(message, error);
 }
 
-/* ---- Import
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Import ---- */
 
 static void on_imported(int r, const ImportResult *result, const Failure *failure, void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -217,8 +215,7 @@ int manager_method_import(sd_bus_message *message, void *userdata, sd_bus_error 
         return ask_authorize(TAKE_PTR(ask), ACTION_IMPORT, on_import_authorized, message, error);
 }
 
-/* ---- Remove
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Remove ---- */
 
 static void on_remove_refreshed(void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -298,8 +295,7 @@ int manager_method_remove(sd_bus_message *message, void *userdata, sd_bus_error 
                      : ask_authorize(TAKE_PTR(ask), ACTION_REMOVE, on_remove_authorized, message, error);
 }
 
-/* ---- Verify
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Verify ---- */
 
 static int add_problem(char ***problems, const char *format, ...) _printf_(2, 3);
 static int add_problem(char ***problems, const char *format, ...) {

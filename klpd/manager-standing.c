@@ -183,8 +183,7 @@ int manager_get_record_problem(sd_bus *bus, const char *path, const char *interf
         return sd_bus_message_append(reply, "s", probation_problem(m->probation) ?: "");
 }
 
-/* ---- trials that go on
- * ------------------------------------------------------------------------------------------- */
+/* ---- trials that go on ---- */
 
 int manager_spec_of(const HostPatch *h, const char *reason, JobSpec **ret) {
         _cleanup_(job_spec_freep) JobSpec *spec = NULL;

@@ -106,8 +106,7 @@ const TransactionHandlers *manager_handlers(Manager *m); /* valid until the next
 void manager_refresh(Manager *m);
 void manager_mark_stale(Manager *m);
 
-/* ---- manager-recover.c
- * ----------------------------------------------------------------------------------------- */
+/* ---- manager-recover.c ---- */
 
 int manager_open_wal(Manager *m);
 void manager_recover(Manager *m);
@@ -141,15 +140,13 @@ void manager_announce_changes(Manager *m);
 extern const sd_bus_vtable manager_vtable[];
 int reply_error(sd_bus_message *message, const sd_bus_error *error);
 
-/* ---- manager-repository.c
- * --------------------------------------------------------------------------------------- */
+/* ---- manager-repository.c ---- */
 
 int manager_method_import(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_remove(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
-/* ---- manager-standing.c
- * ----------------------------------------------------------------------------------------- */
+/* ---- manager-standing.c ---- */
 
 int manager_method_accept(sd_bus_message *message, void *userdata, sd_bus_error *error);
 int manager_method_reject(sd_bus_message *message, void *userdata, sd_bus_error *error);

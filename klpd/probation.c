@@ -26,8 +26,7 @@ struct Probation {
 
 static void probation_arm(Probation *p);
 
-/* ---- the record
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the record ---- */
 
 static int make_list(Probation *p) {
         char **l = NULL;
@@ -110,8 +109,7 @@ static _printf_(5, 6) void tell(Probation *p, const char *edge, const HostPatch 
         audit_standing(p, edge, patch->name, patch->digest, priority, text);
 }
 
-/* ---- what there is
- * ----------------------------------------------------------------------------------------------- */
+/* ---- what there is ---- */
 
 int probation_new(const World *world, Probation **ret) {
         _cleanup_(probation_freep) Probation *p = NULL;
@@ -173,8 +171,7 @@ const char *probation_standing(const Probation *p, const Patch *patch) {
         return "";
 }
 
-/* ---- how the last boot ended
- * ------------------------------------------------------------------------------------- */
+/* ---- how the last boot ended ---- */
 
 static int quarantine_digest(Probation *p, const char *digest, const char *name, const char *reason) {
         int r;
@@ -291,8 +288,7 @@ const HostPatch *probation_next_resumed(Probation *p) {
         return NULL;
 }
 
-/* ---- trial and acceptance
- * ---------------------------------------------------------------------------------------- */
+/* ---- trial and acceptance ---- */
 
 /* What is accepted for this kernel, but not enabled any more, isn't. */
 static int prune_accepted(Probation *p) {
@@ -407,8 +403,7 @@ static void probation_arm(Probation *p) {
                 log_error("Can't watch the time of trials: %s", strerror(-k));
 }
 
-/* ---- requests that ended well
- * ------------------------------------------------------------------------------------ */
+/* ---- requests that ended well ---- */
 
 static bool was_accepted(const Probation *p, const Patch *patch) {
         return same_content(host_patch_find(p->record.accepted, p->record.n_accepted, patch->name,
@@ -482,8 +477,7 @@ void probation_changed(Probation *p, const Transaction *t) {
                 log_error("Can't keep what is accepted: %s", strerror(-k));
 }
 
-/* ---- boot and shutdown
- * ------------------------------------------------------------------------------------------- */
+/* ---- boot and shutdown ---- */
 
 int probation_mark(Probation *p) {
         HostRecord *r = &p->record;
@@ -507,8 +501,7 @@ int probation_shutdown(Probation *p) {
         return probation_write(p);
 }
 
-/* ---- what somebody decides
- * --------------------------------------------------------------------------------------- */
+/* ---- what somebody decides ---- */
 
 static int check_trusted(const Probation *p, Failure *failure) {
         return p->problem ? failure_set(failure, -EBADMSG, ERROR_FAILED, "%s", p->problem) : 0;
