@@ -51,9 +51,9 @@ int verb_list(Ctl *c, int n, char **words) {
                 { .title = "LEVEL", .right = true },
                 { .title = "STATE" },
                 { .title = "KIND" },
-                { .title = "STANDING", .hide_empty = true },
+                { .title = "STANDING", .shrink = true, .min = 5, .hide_empty = true },
                 { .title = "FIXES", .shrink = true, .min = 8, .hide_empty = true },
-                { .title = "SUMMARY", .shrink = true, .min = 8, .hide_empty = true },
+                { .title = "SUMMARY", .shrink = true, .min = 4, .hide_empty = true },
         };
         _cleanup_(table_freep) Table *t = NULL;
         _cleanup_json_ json_object *patches = NULL;
