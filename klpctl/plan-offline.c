@@ -129,30 +129,38 @@ int plan_offline(Ctl *c, const PlanWords *words, json_object **ret) {
         return *ret ? EXIT_DONE : ctl_oom(c);
 }
 
-static int batch_case(Ctl *c, Batch *b, const char *line, size_t size, bool *ret_error) {
+/* The lines of standard input, an empty one of which is no case. */
+typedef struct BatchInput {
+        Batch *batch;
+        uint64_t line; /* number of the last one that was seen, from 1 */
+        bool error;    /* of any case */
+} BatchInput;
+
+static int batch_case(Ctl *c, BatchInput *in, const char *line, size_t size) {
         const char *result;
         BatchOutcome outcome;
 
-        if (batch_line(b, line, size, &result, &outcome) < 0)
+        in->line++;
+        if (size == 0)
+                return EXIT_DONE;
+        if (batch_line(in->batch, in->line, line, size, &result, &outcome) < 0)
                 return ctl_oom(c);
 
         puts(result);
         if (outcome == BATCH_ERROR)
-                *ret_error = true;
+                in->error = true;
         return EXIT_DONE;
 }
 
 /* Every complete line of the buffer; what is left is moved to its beginning. */
-static int batch_lines(Ctl *c, Batch *b, char *buf, size_t *size, bool *ret_error) {
+static int batch_lines(Ctl *c, BatchInput *in, char *buf, size_t *size) {
         char *start = buf, *end;
 
         while ((end = memchr(start, '\n', *size - (size_t) (start - buf)))) {
-                if (end > start) {
-                        int r = batch_case(c, b, start, (size_t) (end - start), ret_error);
+                int r = batch_case(c, in, start, (size_t) (end - start));
 
-                        if (r != EXIT_DONE)
-                                return r;
-                }
+                if (r != EXIT_DONE)
+                        return r;
                 start = end + 1;
         }
 
@@ -167,11 +175,12 @@ int plan_batch(Ctl *c) {
         _cleanup_batch_free_ Batch *b = NULL;
         _cleanup_free_ char *buf = NULL;
         size_t size = 0, allocated = 0;
-        bool error = false;
+        BatchInput in = {};
         int r;
 
         if (batch_new(&b) < 0)
                 return ctl_oom(c);
+        in.batch = b;
 
         for (;;) {
                 ssize_t n;
@@ -206,16 +215,16 @@ int plan_batch(Ctl *c) {
                         break;
 
                 size += (size_t) n;
-                r = batch_lines(c, b, buf, &size, &error);
+                r = batch_lines(c, &in, buf, &size);
                 if (r != EXIT_DONE)
                         return r;
         }
 
         if (size > 0) { /* a last line without its newline */
-                r = batch_case(c, b, buf, size, &error);
+                r = batch_case(c, &in, buf, size);
                 if (r != EXIT_DONE)
                         return r;
         }
 
-        return error ? EXIT_FAILED : EXIT_DONE;
+        return in.error ? EXIT_FAILED : EXIT_DONE;
 }

@@ -203,10 +203,11 @@ static int case_plan(Case *c, Plan *plan, PolicyError *error) {
 }
 
 /* Beside an empty plan that refuses. */
-static void write_error(JsonWriter *w, const PolicyError *error) {
+static void write_error(JsonWriter *w, uint64_t number, const PolicyError *error) {
         json_write_key(w, "error");
         json_write_open(w, '{');
         json_write_member(w, "message", error->message);
+        json_write_member_u64(w, "line", number);
         if (error->key[0])
                 json_write_member(w, "key", error->key);
         if (error->column > 0)
@@ -214,7 +215,8 @@ static void write_error(JsonWriter *w, const PolicyError *error) {
         json_write_close(w, '}');
 }
 
-int batch_line(Batch *b, const char *line, size_t size, const char **ret_result, BatchOutcome *ret_outcome) {
+int batch_line(Batch *b, uint64_t number, const char *line, size_t size, const char **ret_result,
+               BatchOutcome *ret_outcome) {
         JsonWriter *w = &b->writer;
         PolicyError error = {};
         const char *text;
@@ -238,7 +240,7 @@ int batch_line(Batch *b, const char *line, size_t size, const char **ret_result,
         json_write_open(w, '{');
         json_write_plan(w, b->plan);
         if (r < 0)
-                write_error(w, &error);
+                write_error(w, number, &error);
         json_write_close(w, '}');
         text = json_writer_text(w);
         if (!text)

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (!batch)
                 must(batch_new(&batch) == 0);
-        must(batch_line(batch, (const char *) data, size, &result, &outcome) == 0);
+        must(batch_line(batch, 1, (const char *) data, size, &result, &outcome) == 0);
         must(!strchr(result, '\n'));
         must(json_parse_strict(result, strlen(result), &obj, NULL) == 0); /* an error's message, too */
         json_object_put(obj);

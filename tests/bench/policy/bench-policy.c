@@ -147,7 +147,7 @@ static void bench_batch(void) {
                         const char *result;
                         BatchOutcome outcome;
 
-                        must(batch_line(batch, line, (size_t) size, &result, &outcome));
+                        must(batch_line(batch, 1, line, (size_t) size, &result, &outcome));
                         if (outcome != BATCH_ALLOWED)
                                 exit(1);
                 }

@@ -135,10 +135,11 @@ class Offline(unittest.TestCase):
                              ['allow', 'refuse', 'allow', 'nothing-to-do'])
 
     def test_batch_case_that_makes_no_sense_is_1_and_stops_nothing(self):
-        text = 'nonsense\n' + json.dumps({'inventory': {'kernel': 'a'}, 'request': 'disable', 'patch': 'x'}) + '\n'
+        text = '\nnonsense\n' + json.dumps({'inventory': {'kernel': 'a'}, 'request': 'disable', 'patch': 'x'}) + '\n'
         r = self.check(1, 'plan', '--batch', stdin=text.encode())
         lines = [json.loads(line) for line in r.out.splitlines()]
         self.assertIn('message', lines[0]['error'])
+        self.assertEqual(lines[0]['error']['line'], 2)
         self.assertEqual(lines[1]['verdict'], 'nothing-to-do')
         self.assertEqual(self.check(0, 'plan', '--batch', stdin=b'').out, '')
 

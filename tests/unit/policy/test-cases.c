@@ -208,7 +208,7 @@ static void check_modes(Batch *batch, struct json_object *request, struct json_o
                         return;
                 assert_int_equal(json_to_line(other, &line), 0);
                 json_object_put(other);
-                assert_int_equal(batch_line(batch, line, strlen(line), &answer, &outcome), 0);
+                assert_int_equal(batch_line(batch, 7, line, strlen(line), &answer, &outcome), 0);
                 assert_int_equal(json_parse_strict(answer, strlen(answer), &again, NULL), 0);
                 if (json_object_array_length(violations) > 0)
                         assert_int_equal(outcome, BATCH_ALLOWED);
@@ -241,7 +241,7 @@ static void run_case(void **state) {
         request = expand(v, data->patches);
         assert_int_equal(json_to_line(request, &line), 0);
         assert_int_equal(batch_new(&batch), 0);
-        assert_int_equal(batch_line(batch, line, strlen(line), &answer, &outcome), 0);
+        assert_int_equal(batch_line(batch, 7, line, strlen(line), &answer, &outcome), 0);
         assert_int_equal(json_parse_strict(answer, strlen(answer), &result, &error), 0);
 
         if (json_object_object_get_ex(data->test, "error", &v)) {
@@ -250,6 +250,7 @@ static void run_case(void **state) {
                 assert_true(json_object_object_get_ex(result, "error", &e));
                 if (!strstr(get(e, "message"), json_object_get_string(v)))
                         assert_string_equal(get(e, "message"), json_object_get_string(v));
+                assert_string_equal(get(e, "line"), "7");
                 assert_int_equal(outcome, BATCH_ERROR);
                 assert_string_equal(get(result, "verdict"), "refuse");
                 assert_string_equal(get(result, "steps"), "[ ]");
