@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "policy/util.h"
+#include "klpd/config-file.h"
 
 typedef enum StallAction {
         STALL_REVERSE, /* go back */
@@ -37,27 +37,13 @@ typedef struct Config {
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;
 
-#define CONFIG_TIMEOUT_MAX_USEC (UINT64_C(7) * 24 * 3600 * 1000000)
 #define CONFIG_CPUS_MAX 1024U
-
-/* Told about every line that is ignored, once each: "/etc/klpd/klpd.conf:3: …". */
-typedef void (*ConfigReport)(const char *text, void *userdata);
 
 void config_init(Config *config);
 
-/*
- * Reads klpd/klpd.conf from the first of etc, run, usr/lib that has it, then the drop-ins
- * klpd/klpd.conf.d/?*.conf of all three, in the order of their file names, a file in etc hiding those of the
- * same name in run and usr/lib (an empty file or a link to /dev/null masks). Missing files are fine; lines
- * that make no sense are reported and ignored, and the defaults stay. Fails only for want of memory or when
- * a file exists and can't be read.
- */
+/* klpd.conf and its drop-ins, over the defaults: config_file_load(). */
 int config_load(int root_fd, ConfigReport report, void *userdata, Config *ret);
 
 /* The last klpd.mode= of a kernel command line, over what is configured. One that can't be understood is
  * reported, and means observe: somebody wanted klpd to do less. */
 void config_apply_command_line(Config *config, const char *line, ConfigReport report, void *userdata);
-
-/* "90", "90s", "1min 30s", "500ms", "2h"; a plain number is seconds. -EINVAL, or -ERANGE beyond
- * CONFIG_TIMEOUT_MAX_USEC. */
-int config_parse_timespan(const char *text, uint64_t *ret_usec);
