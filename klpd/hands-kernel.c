@@ -346,6 +346,24 @@ static HandsInspection *kernel_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
+static int kernel_check_signature(Hands *hands, const SignatureSpec *spec, SignatureCallback callback,
+                                  void *userdata, HandsSignature **ret) {
+        KernelHands *h = kernel_hands(hands);
+        SignatureCheck *check;
+        int r;
+
+        r = signature_check_new(h->event, h->root_fd, spec, h->inspect_program, 0, callback, userdata, &check);
+        if (r < 0)
+                return r;
+        *ret = (HandsSignature *) check; /* nothing to add to it */
+        return 0;
+}
+
+static HandsSignature *kernel_signature_free(HandsSignature *s) {
+        signature_check_free((SignatureCheck *) s);
+        return NULL;
+}
+
 /* ---- changing ---- */
 
 typedef struct ShimLoad {
@@ -491,6 +509,8 @@ static const HandsVTable kernel_vtable = {
         .read_tasks = kernel_read_tasks,
         .inspect = kernel_inspect,
         .inspect_free = kernel_inspect_free,
+        .check_signature = kernel_check_signature,
+        .signature_free = kernel_signature_free,
         .load_shim = kernel_load_shim,
         .load = kernel_load,
         .enable = kernel_enable,

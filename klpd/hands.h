@@ -14,10 +14,12 @@
 #include "klpd/helper-client.h"
 #include "klpd/inspect-client.h"
 #include "klpd/shim-client.h"
+#include "klpd/signature-client.h"
 #include "policy/model.h"
 
 typedef struct Hands Hands;
 typedef struct HandsInspection HandsInspection;
+typedef struct HandsSignature HandsSignature;
 
 /* What the kernel says of one patch: sysfs, the module, and the shim where it knows it. */
 typedef struct KernelPatch {
@@ -74,6 +76,11 @@ typedef struct HandsVTable {
                        HandsInspection **ret);
         /* Ends it without a callback. Also frees one that has called back. */
         HandsInspection *(*inspect_free)(HandsInspection *i);
+        /* Who signed a module or a fleet document: signature-client.h, where the use is shown. */
+        int (*check_signature)(Hands *h, const SignatureSpec *spec, SignatureCallback callback, void *userdata,
+                               HandsSignature **ret);
+        /* Ends it without a callback. Also frees one that has called back. */
+        HandsSignature *(*signature_free)(HandsSignature *s);
 
         int (*load_shim)(Hands *h, HandsCallback callback, void *userdata);
         /* assist: a plain patch, which is enabled by being loaded. */

@@ -460,6 +460,11 @@ static HandsInspection *fake_inspect_free(HandsInspection *i) {
         return NULL;
 }
 
+static int fake_signature(Hands *h, const SignatureSpec *spec, SignatureCallback callback, void *userdata,
+                          HandsSignature **ret) {
+        return fake_check_signature(fake(h)->event, spec, callback, userdata, ret);
+}
+
 /* ---- changing ---- */
 
 static int fake_load_shim(Hands *h, HandsCallback callback, void *userdata) {
@@ -656,6 +661,8 @@ static const HandsVTable fake_vtable = {
         .read_tasks = fake_read_tasks,
         .inspect = fake_inspect,
         .inspect_free = fake_inspect_free,
+        .check_signature = fake_signature,
+        .signature_free = fake_signature_free,
         .load_shim = fake_load_shim,
         .load = fake_load,
         .enable = fake_enable,

@@ -34,4 +34,9 @@ bool fake_is_enabled(const Hands *h, const char *name);
 bool fake_is_loaded(const Hands *h, const char *name);
 bool fake_in_transition(const Hands *h);
 
+/* fake-signature.c */
+int fake_check_signature(sd_event *event, const SignatureSpec *spec, SignatureCallback callback, void *userdata,
+                         HandsSignature **ret);
+HandsSignature *fake_signature_free(HandsSignature *s);
+
 int fake_hands_new(sd_event *event, const char *kernel, Hands **ret);
