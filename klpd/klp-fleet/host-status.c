@@ -66,10 +66,15 @@ static int write_dictionary(JsonWriter *w, sd_bus_message *m, unsigned depth) {
         int r;
 
         json_write_open(w, '{');
-        while ((r = sd_bus_message_enter_container(m, 'e', NULL)) > 0) {
-                const char *key;
+        while ((r = sd_bus_message_at_end(m, false)) == 0) {
+                const char *key, *contents;
+                char type;
 
-                r = sd_bus_message_read_basic(m, 's', &key);
+                r = sd_bus_message_peek_type(m, &type, &contents);
+                if (r >= 0)
+                        r = sd_bus_message_enter_container(m, type, contents);
+                if (r >= 0)
+                        r = sd_bus_message_read_basic(m, 's', &key);
                 if (r < 0)
                         return r;
                 /* Names of properties need no escapes; a stream might. */
