@@ -12,6 +12,7 @@ try() {
 }
 
 try journalctl --update-catalog
+try systemd-sysusers klp-fleet.conf
 try systemd-tmpfiles --create klpd.conf
 if [ -d /run/systemd/system ]; then
         try systemctl daemon-reload

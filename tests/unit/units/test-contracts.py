@@ -77,6 +77,32 @@ class Contracts(unittest.TestCase):
             name = {k.lower().removesuffix('sec'): k for k in keys}[key.replace('_', '')]
             self.assertEqual(example[name], want, name)
 
+    def test_configuration_of_klp_fleet_has_every_key_with_its_default(self):
+        code, example = read('klpd/klp-fleet/fleet-config.c'), read('units/klp-fleet.conf')
+        man = read('klpd/klp-fleet/klp-fleet.conf.5')
+        self.assertEqual(re.findall(r'(?m)^[^#\s].*$', example), ['[Host]', '[FleetLock]', '[Etcd]'])
+        for section, table in ('Host', 'host'), ('FleetLock', 'lock'), ('Etcd', 'etcd'):
+            keys = re.findall(r'\{ "(\w+)", parse_\w+, offsetof\(FleetConfig, (?:\w+\.)?(\w+)\)',
+                              code.split(f'{table}_keys[] = {{')[1].split('};')[0])
+            defaults = {}
+            if f'.{table} = {{' in code:
+                defaults = {field: text or number for field, text, number in re.findall(
+                    r'\.(\w+) = (?:"(.*)"|SECONDS\((\d+)\))', code.split(f'.{table} = {{')[1].split('}')[0])}
+            have = dict(re.findall(r'(?m)^#(\w+)=(.*)$', example.split(f'[{section}]')[1].split('[')[0]))
+            self.assertEqual(sorted(have), sorted(key for key, _ in keys))
+            for key, field in keys:
+                self.assertEqual(have[key], defaults.get(field, ''), key)
+                self.assertIn(f'.It Va {key} Ns =', man)
+
+    def test_user_of_klp_fleet_is_the_one_that_klpd_listens_to(self):
+        user = re.search(r'#define SLOT_USER "(.*)"', read('klpd/fleet-slot.h')).group(1)
+        self.assertIn(f'\nu {user} ', read('units/klp-fleet.sysusers.conf'))
+        unit = read('units/klp-fleet.service.in')
+        self.assertIn(f'\nUser={user}\n', unit)
+        self.assertIn('\nCapabilityBoundingSet=\n', unit)
+        directory = re.search(r'#define FLEET_NETWORK_DIRECTORY "/run/(.*)"', read('klpd/fleet-slot.h')).group(1)
+        self.assertRegex(unit, rf'(?m)^RuntimeDirectory=.*\b{directory}$')
+
     def test_socket_is_where_klpd_looks_for_it(self):
         path = re.search(r'#define HELPER_SOCKET_PATH "(.*)"', read('klpd/helper-client.h')).group(1)
         unit = read('units/klpd-helper.socket')

@@ -23,7 +23,7 @@ mkdir "$dir/units"
 for unit in "$units"/*; do
         sed "s|^ExecStart=/|ExecStart=$dir/root/|" "$unit" > "$dir/units/${unit##*/}"
 done
-for unit in klpd.service klpd-helper.socket klpd-helper.service; do
+for unit in klpd.service klpd-helper.socket klpd-helper.service klp-fleet.service; do
         out=$(SYSTEMD_UNIT_PATH="$dir/units:" systemd-analyze verify --man=no --recursive-errors=no "$dir/units/$unit" 2>&1) ||
                 fail "systemd-analyze verify $unit: $out"
         out=$(grep -F klpd <<< "$out" || :)
@@ -31,7 +31,7 @@ for unit in klpd.service klpd-helper.socket klpd-helper.service; do
 done
 
 # Exposure, in tenths: klpd decides, its helper needs what it needs (units/*.in say why).
-for limit in klpd.service:25 klpd-helper.service:36; do
+for limit in klpd.service:25 klpd-helper.service:36 klp-fleet.service:15; do
         systemd-analyze security --offline=yes --root="$dir/root" --threshold="${limit#*:}" "${limit%:*}" > "$dir/out" 2>&1 ||
                 fail "systemd-analyze security ${limit%:*}: $(tail -n 2 "$dir/out")"
 done
