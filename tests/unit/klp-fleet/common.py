@@ -177,10 +177,12 @@ class KlpFleet:
 
     def close(self):
         if self.program:
-            alive = self.alive()
+            # In an orderly way, so that a build with sanitizers says what it has to say.
+            status = self.program.kill(signal.SIGTERM) if self.alive() else self.program.process.returncode
+            text = self.program.text()
             self.program.close()
-            if not alive and self.program.process.returncode not in (0, -9, -15):
-                raise AssertionError(f'klp-fleet ended by itself: {self.program.process.returncode}')
+            if status not in (0, -signal.SIGKILL):
+                raise AssertionError(f'klp-fleet ended with {status}:\n{text}')
         self.directory.cleanup()
 
 
