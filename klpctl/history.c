@@ -22,7 +22,7 @@ static const char *const message_ids[] = {
         KLPD_MESSAGE_PREPARING,   KLPD_MESSAGE_COMPLETED, KLPD_MESSAGE_REVERSED, KLPD_MESSAGE_STALLED,
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
         KLPD_MESSAGE_REPOSITORY,  KLPD_MESSAGE_STANDING,  KLPD_MESSAGE_RECOVERED,
-        KLPD_MESSAGE_NUDGED,
+        KLPD_MESSAGE_NUDGED,      KLPD_MESSAGE_FLEET,
 };
 
 typedef enum FieldKind {
@@ -67,6 +67,8 @@ static const struct {
         { "KLPD_UNIT", "units", FIELD_LIST },
         { "KLPD_STEP", "step", FIELD_TEXT },
         { "KLPD_RECOVERY", "recovery", FIELD_TEXT },
+        { "KLPD_DOCUMENT", "document", FIELD_TEXT },
+        { "KLPD_FLEET_RULE", "fleet_rule", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };

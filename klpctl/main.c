@@ -36,8 +36,8 @@ static const Verb verbs[] = {
           "List what is in quarantine, or put there" },
         { "policy", 1, 2, TAKES_POLICY, verb_policy, "show|check|explain",
           "Show, check or explain policies and rules" },
-        { "fleet", 1, -1, TAKES_FLEET, verb_fleet, "validate|plan|diff|explain",
-          "Check fleet files, and what they would do to hosts" },
+        { "fleet", 1, -1, TAKES_FLEET, verb_fleet, "status|explain|resume|validate|plan|diff",
+          "What fleet files want of this host, or would of others" },
 };
 
 const Verb *verb_table(size_t *ret_n) {

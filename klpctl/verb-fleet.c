@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * klpctl fleet validate | plan | diff | explain: fleet documents beforehand, on any number of hosts, without
- * daemon, kernel or privileges. The decision is policy/'s, the same that klpd takes.
+ * daemon, kernel or privileges. The decision is policy/'s, the same that klpd takes. What klpd itself is asked
+ * is in verb-fleet-live.c.
  */
 #include <stdarg.h>
 
@@ -12,7 +13,9 @@
 #include "table.h"
 #include "verb-fleet.h"
 
-#define WORDS "klpctl fleet validate [FILE...] | plan [FILE...] | diff OLD NEW | explain [FILE...]"
+#define WORDS                                                                                             \
+        "klpctl fleet status | explain | resume | reset-serial DOCUMENT | validate [FILE...] | plan [FILE...] | " \
+        "diff OLD NEW"
 
 /* --- validate --- */
 
@@ -306,8 +309,11 @@ int verb_fleet_explain(Ctl *c, char *const *files) {
         FleetDecision d;
         int r;
 
+        if (!c->args.inventory && !*files && c->args.at_usec == 0)
+                return verb_fleet_explain_live(c);
         if (!c->args.inventory)
-                return ctl_usage(c, "Explain which host? --inventory FILE says what it is and runs.");
+                return ctl_usage(c, "Explain which host? --inventory FILE says what it is and runs; without files, "
+                                    "klpd is asked.");
         r = fleet_input_load(c, files, fleet_input_now(c), &f);
         if (r == EXIT_DONE)
                 r = fleet_hosts_open(c, c->args.inventory, &hosts);
@@ -336,6 +342,16 @@ int verb_fleet(Ctl *c, int n, char **words) {
                 return verb_fleet_plan(c, files);
         if (streq(verb, "explain"))
                 return verb_fleet_explain(c, files);
+        if (streq(verb, "status") || streq(verb, "resume") || streq(verb, "reset-serial")) {
+                bool reset = streq(verb, "reset-serial");
+
+                if (c->args.inventory || c->args.at_usec > 0)
+                        return ctl_usage(c, "'fleet %s' is about this host, now.", verb);
+                if (n != 2 + reset)
+                        return ctl_usage(c, "'fleet %s' takes %s.", verb, reset ? "the name of a document" : "nothing else");
+                return reset ? verb_fleet_reset_serial(c, words[2])
+                             : streq(verb, "status") ? verb_fleet_status(c) : verb_fleet_resume(c);
+        }
         if (streq(verb, "diff")) {
                 if (n != 4)
                         return ctl_usage(c, "'fleet diff' compares two: klpctl fleet diff OLD NEW");

@@ -22,6 +22,8 @@
 #define ACTION_REMOVE "org.klpd1.remove"
 #define ACTION_ACCEPT "org.klpd1.accept"
 #define ACTION_QUARANTINE "org.klpd1.quarantine"
+#define ACTION_FLEET_RESUME "org.klpd1.fleet-resume"
+#define ACTION_FLEET_RESET_SERIAL "org.klpd1.fleet-reset-serial"
 #define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
 
 #define AUTHORIZE_ACTIONS_MAX 8U

@@ -12,6 +12,8 @@ void config_init(Config *config) {
                 .module_grace_usec = UINT64_C(600) * 1000000,
                 .probation_usec = UINT64_C(600) * 1000000,
                 .boot_healthy_usec = UINT64_C(120) * 1000000,
+                .fleet_retry_usec = UINT64_C(60) * 1000000,
+                .fleet_tries = 3,
                 .settle_assist = true,
                 .settle_assist_cpus = 16,
         };
@@ -96,6 +98,18 @@ void config_apply_command_line(Config *config, const char *line, ConfigReport re
         }
 }
 
+static int parse_tries(const char *value, void *field) {
+        size_t n = strlen(value);
+
+        if (n < 1 || n > 3 || strspn(value, "0123456789") != n)
+                return -EINVAL;
+        n = strtoul(value, NULL, 10);
+        if (n < 1 || n > CONFIG_TRIES_MAX)
+                return -ERANGE;
+        *(unsigned *) field = (unsigned) n;
+        return 0;
+}
+
 static const ConfigKey config_keys[] = {
         { "TransitionTimeoutSec", parse_positive_timespan, offsetof(Config, transition_timeout_usec) },
         { "HelperTimeoutSec", parse_positive_timespan, offsetof(Config, helper_timeout_usec) },
@@ -104,6 +118,9 @@ static const ConfigKey config_keys[] = {
         { "ProbationSec", parse_timespan, offsetof(Config, probation_usec) },
         { "BootHealthySec", parse_positive_timespan, offsetof(Config, boot_healthy_usec) },
         { "Mode", parse_mode, offsetof(Config, mode) },
+        { "FleetRetrySec", parse_positive_timespan, offsetof(Config, fleet_retry_usec) },
+        { "FleetTries", parse_tries, offsetof(Config, fleet_tries) },
+        { "FleetSlot", parse_boolean, offsetof(Config, fleet_slot) },
         { "SettleAssist", parse_boolean, offsetof(Config, settle_assist) },
         { "SettleAssistMaxCPUs", parse_cpus, offsetof(Config, settle_assist_cpus) },
 };

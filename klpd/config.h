@@ -33,11 +33,15 @@ typedef struct Config {
         uint64_t probation_usec;    /* ProbationSec=: how long a patch is on trial; 0: accepted at once */
         uint64_t boot_healthy_usec; /* BootHealthySec=: then a boot with livepatches is taken for healthy */
         Mode mode;                  /* Mode=, or klpd.mode= on the kernel command line */
+        uint64_t fleet_retry_usec;  /* FleetRetrySec=: after the first failure; then twice as long each time */
+        unsigned fleet_tries;       /* FleetTries=: requests for one goal of a fleet document, in one boot */
+        bool fleet_slot;            /* FleetSlot=: such a request waits for klp-fleet's slot (fleet-slot.h) */
         bool settle_assist;               /* SettleAssist= */
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;
 
 #define CONFIG_CPUS_MAX 1024U
+#define CONFIG_TRIES_MAX 100U
 
 void config_init(Config *config);
 

@@ -147,8 +147,8 @@ int fleet_files_find(char *const *paths, bool all, FleetFiles *ret, char **ret_f
         return 0;
 }
 
-/* At most JSON_SIZE_MAX; only regular files, a pipe or a device would have no end. */
-static int read_file(const char *path, char **ret, size_t *ret_size) {
+/* Only regular files: a pipe or a device would have no end. */
+int fleet_file_read(const char *path, size_t max, char **ret, size_t *ret_size) {
         _cleanup_free_ char *text = NULL;
         struct stat st;
         size_t n = 0;
@@ -161,7 +161,7 @@ static int read_file(const char *path, char **ret, size_t *ret_size) {
                 r = -errno;
         else if (!S_ISREG(st.st_mode))
                 r = -EINVAL;
-        else if ((uint64_t) st.st_size > JSON_SIZE_MAX)
+        else if ((uint64_t) st.st_size > max)
                 r = -EFBIG;
         else {
                 text = malloc((size_t) st.st_size + 1);
@@ -187,18 +187,15 @@ static int read_file(const char *path, char **ret, size_t *ret_size) {
         return 0;
 }
 
-int fleet_file_load(const char *path, FleetDocument **ret, PolicyError *error) {
+int fleet_file_parse(const char *path, const char *text, size_t size, FleetDocument **ret,
+                     PolicyError *error) {
         _cleanup_fleet_document_free_ FleetDocument *d = NULL;
-        _cleanup_free_ char *text = NULL;
         char digest[DIGEST_HEX_LEN + 1];
-        size_t size = 0;
         int r;
 
         if (error)
                 *error = (PolicyError){};
-        r = read_file(path, &text, &size);
-        if (r >= 0)
-                r = fleet_document_parse(text, size, &d, error);
+        r = fleet_document_parse(text, size, &d, error);
         if (r < 0)
                 return r;
         /* No document ends as a signed module does, so this is the SHA-256 of all of it. */
@@ -211,6 +208,17 @@ int fleet_file_load(const char *path, FleetDocument **ret, PolicyError *error) {
                 return -ENOMEM;
         *ret = TAKE_PTR(d);
         return 0;
+}
+
+int fleet_file_load(const char *path, FleetDocument **ret, PolicyError *error) {
+        _cleanup_free_ char *text = NULL;
+        size_t size = 0;
+        int r;
+
+        if (error)
+                *error = (PolicyError){};
+        r = fleet_file_read(path, JSON_SIZE_MAX, &text, &size);
+        return r < 0 ? r : fleet_file_parse(path, text, size, ret, error);
 }
 
 static int hex_value(char c) {

@@ -33,6 +33,10 @@ int fleet_files_find(char *const *paths, bool all, FleetFiles *ret, char **ret_f
 /* One document: reads, parses, notes source and digest. error as fleet_document_parse(); for errors of the
  * file itself its message is empty. */
 int fleet_file_load(const char *path, FleetDocument **ret, PolicyError *error);
+/* Its two halves. Only regular files are read; -EFBIG: over max. path is what the document is called. */
+int fleet_file_read(const char *path, size_t max, char **ret, size_t *ret_size);
+int fleet_file_parse(const char *path, const char *text, size_t size, FleetDocument **ret,
+                     PolicyError *error);
 
 /* The application-specific machine id: what sd_id128_get_machine_app_specific() gives for this constant on
  * the machine itself, for a machine id of 32 hexadecimal digits. */

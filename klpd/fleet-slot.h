@@ -51,6 +51,7 @@
 
 #include "policy/util.h"
 
+#define FLEET_INTERFACE "org.klpd1.Fleet"
 #define SLOT_INTERFACE "org.klpd1.Slot"
 #define SLOT_USER "klp-fleet"
 #define SLOT_TOKEN_MAX 64U

@@ -28,6 +28,8 @@ JobSpec *job_spec_free(JobSpec *s) {
         free(s->stream);
         free(s->reason);
         free(s->digest);
+        free(s->digest_by);
+        strv_free(s->intermediates);
         strv_free(s->allow_vendor);
         free(s);
         return NULL;
@@ -262,5 +264,6 @@ void job_spec_to_request(const JobSpec *s, Patch *candidate, Request *ret) {
                 .replace_foreign = s->replace_foreign,
                 .accept_irreversible = s->accept_irreversible,
                 .allow_vendor = s->allow_vendor,
+                .intermediates = s->intermediates,
         };
 }

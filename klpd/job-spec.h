@@ -29,6 +29,9 @@ typedef struct JobSpec {
         bool replace_foreign;
         char **allow_vendor;
         char *digest;          /* that the content has to have (what was accepted), or NULL */
+        char *digest_by;       /* who says so, for people; NULL: what was accepted */
+        char **intermediates;  /* converge: names of patches that may be one */
+        bool by_hand;          /* somebody has asked for it, it isn't klpd's own doing */
         bool interactive;
         uid_t uid;
 } JobSpec;

@@ -147,6 +147,7 @@ static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bu
                 return;
         }
         ask->spec->uid = uid;
+        ask->spec->by_hand = true;
         if (ask->file_fd >= 0)
                 r = module_fd_read(ask->file_fd, &ask->spec->module_fd, &error);
         if (r >= 0)
@@ -615,6 +616,10 @@ static int manager_try_connect(Manager *m) {
                 r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, m);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, FLEET_INTERFACE, manager_fleet_vtable, m);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, SLOT_INTERFACE, manager_slot_vtable, m);
         if (r >= 0)
                 r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local",
                                               "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",

@@ -135,8 +135,10 @@ static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
         m->announce = sd_event_source_disable_unref(m->announce);
         if (m->job && m->job->transaction->pending)
                 manager_mark_stale(m); /* not while the kernel is being told: see job_changed() */
-        else
+        else {
                 manager_announce_changes(m);
+                converge_kick(m->converge);
+        }
         return 0;
 }
 
@@ -339,6 +341,8 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
                 manager_announce_job_end(m, m->job);
         if (m->job_finished)
                 m->job_finished(t, m->job_finished_userdata);
+        manager_count_job(m, t);
+        converge_job_finished(m->converge, t);
         m->job = job_free(m->job);
         manager_resume_trials(m);
         manager_check_stopped(m);
@@ -456,6 +460,8 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
                                           .userdata = m,
                                   },
                                   &m->collector);
+        if (r >= 0)
+                r = converge_new(m, &m->converge);
         if (r < 0)
                 return r;
         hands->vtable->listen(hands, &(HandsListener) {
@@ -474,6 +480,7 @@ Manager *manager_free(Manager *m) {
         m->nudge = nudge_free(m->nudge);
         manager_disconnect(m);
         m->job = job_free(m->job);
+        m->converge = converge_free(m->converge);
         while (m->queries)
                 query_free(m->queries);
         collector_free(m->collector);
@@ -539,6 +546,13 @@ static void on_first_refresh(void *userdata) {
         m->first_refresh = repository_wait_free(m->first_refresh);
         manager_mark_stale(m);
         manager_resume_trials(m);
+        converge_start(m->converge);
+}
+
+static void on_standing_changed(void *userdata) {
+        Manager *m = userdata;
+
+        converge_kick(m->converge);
 }
 
 int manager_start(Manager *m) {
@@ -546,10 +560,13 @@ int manager_start(Manager *m) {
 
         manager_load_config(m);
         manager_load_policy(m);
+        manager_find_fleet_user(m);
+        probation_set_changed(m->probation, on_standing_changed, m);
         probation_start(m->probation);
         manager_refresh(m);
         if (m->boot)
                 return 0; /* the transactions load the shim, if there are any */
+        converge_read(m->converge);
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)
                 return r;
@@ -570,6 +587,8 @@ void manager_reload(Manager *m) {
 
         manager_load_config(m);
         manager_load_policy(m);
+        manager_find_fleet_user(m);
+        converge_reload(m->converge);
         manager_mark_stale(m);
         m->first_refresh = repository_wait_free(m->first_refresh);
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);

@@ -17,6 +17,7 @@
 #include "klpd/authorize.h"
 #include "klpd/blocking.h"
 #include "klpd/collector.h"
+#include "klpd/converge.h"
 #include "klpd/import.h"
 #include "klpd/job.h"
 #include "klpd/probation.h"
@@ -78,6 +79,9 @@ struct Manager {
         char guarded[PATCH_NAME_MAX + 1];
         uint64_t guard_usec;
         unsigned n_guarded;
+        Converge *converge;
+        FleetStatus fleet_status;
+        uid_t fleet_uid;               /* of klp-fleet; (uid_t) -1: there is no such user */
         Nudge *nudge;                  /* units are frozen for a moment */
         bool stopping;
         void (*stopped)(void *userdata);
@@ -160,6 +164,18 @@ int manager_get_record_problem(sd_bus *bus, const char *path, const char *interf
 int manager_spec_of(const HostPatch *h, const char *reason, JobSpec **ret);
 /* The next trial of an earlier boot is applied again, if nothing else is under way. */
 void manager_resume_trials(Manager *m);
+
+/* ---- manager-fleet.c ---- */
+
+extern const sd_bus_vtable manager_fleet_vtable[], manager_slot_vtable[];
+
+/* The user that may grant slots, looked up again. */
+void manager_find_fleet_user(Manager *m);
+/* Something of org.klpd1.Fleet or org.klpd1.Slot may be another than the bus was told. */
+void manager_fleet_changed(Manager *m);
+/* Both count for FleetStatus. */
+void manager_count_refusal(Manager *m, const Plan *plan);
+void manager_count_job(Manager *m, const Transaction *t);
 
 /* ---- manager-query.c: calls that are answered later ---- */
 

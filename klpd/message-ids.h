@@ -3,7 +3,7 @@
  * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
- *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged
+ *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged, fleet
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
  *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=
  *   KLPD_REPLACED    patches that it replaces, one field each
@@ -19,6 +19,9 @@
  *   KLPD_STEP        recovered: at which klpd was interrupted
  *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo
  *   KLPD_UNIT        nudged: units that were frozen for a moment, one field each
+ *   KLPD_DOCUMENT    fleet: file of the document         KLPD_FLEET_RULE  fleet: name of the rule that has won
+ *   KLPD_RESULT      fleet: reason of a decision (klpctl(8), "fleet plan"), or broken, refused, policy, retry, failed,
+ *                    converged, override, resumed, serial-reset
  *   KLPD_PLAN        JSON (klpctl(1)), job-started and refused
  *
  * Readers trust only records with _SYSTEMD_UNIT=klpd.service (SEMANTICS.md 5.6).
@@ -41,3 +44,4 @@
 #define KLPD_MESSAGE_DAEMON       "31806d6938ed4ae4af23808740d58e56" /* klpd started or stopped: what it found */
 #define KLPD_MESSAGE_RECOVERED    "c4ceff54a73140328520b8334f8890fa" /* what was interrupted by the end of klpd or of the host */
 #define KLPD_MESSAGE_NUDGED       "9f363135570946a89ccb5d76bc680456" /* units were frozen for a moment */
+#define KLPD_MESSAGE_FLEET        "15e181f8a23e4ea4acec84aed65aff02" /* what a fleet document wants of this host, and what came of it */

@@ -75,10 +75,12 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
                 .path = c->path,
                 .writable_path = c->writable,
                 .pinned_digest = spec->digest ?: c->recorded,
-                .pinned_by = spec->digest ? "what was accepted or on trial" : "the record of its import",
+                .pinned_by = spec->digest ? spec->digest_by ?: "what was accepted or on trial"
+                                          : "the record of its import",
                 .signature = c->signature,
                 .module_signature = c->signature,
         };
+        char *const held[] = { (char *) w->fleet_held_stream, NULL };
         PlanInput input = { .policy = w->policy, .host = &host, .file = c->module_fd >= 0 ? &file : NULL };
         Request request;
         int r;
@@ -96,6 +98,10 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
 
         if (w->probation)
                 host.quarantine = probation_quarantined(w->probation);
+        if (w->fleet_held_stream) {
+                host.held_streams = held;
+                host.hold_reason = w->fleet_hold_reason;
+        }
         job_spec_to_request(spec, c->patch, &request);
         input.inventory = inventory;
         input.request = &request;

@@ -32,6 +32,7 @@ typedef struct World {
         char **frozen;              /* units that have to be thawed: in every record until they are */
         const Config *config;
         const Policy *policy;       /* NULL: the default one. Changes with a reload */
+        const char *fleet_held_stream, *fleet_hold_reason; /* by a fleet document's rule (converge.c), or NULL */
         const char *policy_problem; /* why nothing may be planned (the policy file is broken), or NULL */
 } World;
 

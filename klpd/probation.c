@@ -22,6 +22,8 @@ struct Probation {
         char **quarantined; /* digests of the record's */
         char **resumed;     /* names of trials of earlier boots that are still to be resumed */
         sd_event_source *timer;
+        void (*changed)(void *userdata);
+        void *userdata;
 };
 
 static void probation_arm(Probation *p);
@@ -85,7 +87,14 @@ static int probation_write(Probation *p) {
                           strerror(-r));
                 probation_read(p);
         }
+        if (p->changed)
+                p->changed(p->userdata);
         return r;
+}
+
+void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *userdata) {
+        p->changed = changed;
+        p->userdata = userdata;
 }
 
 static void audit_standing(Probation *p, const char *edge, const char *name, const char *digest,

@@ -34,6 +34,9 @@ const char *probation_standing(const Probation *p, const Patch *patch);
 /* The last boot left a mark: nothing is applied in this one. */
 bool probation_boot_failed(const Probation *p);
 
+/* Called after each change of the record. */
+void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *userdata);
+
 /* A request has ended well. */
 void probation_changed(Probation *p, const Transaction *t);
 /* Trials of earlier boots, which are to be applied again: name by name; NULL: no more. */

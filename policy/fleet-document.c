@@ -79,10 +79,16 @@ int fleet_read_text(JsonReader *r, const JsonValue *value, void *target) {
 }
 
 int fleet_read_name(JsonReader *r, const JsonValue *value, void *target) {
-        const char *s = NULL;
-        int q = json_read_name_value(r, value, &s);
+        const char *s;
+        int q;
 
-        return q < 0 ? q : fleet_copy_text(r, s, target);
+        q = json_read_string_value(r, value, &s);
+        if (q < 0)
+                return q;
+        if (!patch_name_is_valid(s))
+                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
+                                        PATCH_NAME_MAX);
+        return fleet_copy_text(r, s, target);
 }
 
 typedef struct StreamFields {

@@ -382,7 +382,7 @@ int json_read_u64(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_u64_value(r, value, UINT64_MAX, target);
 }
 
-int json_read_name_value(JsonReader *r, const JsonValue *value, const char **ret) {
+int json_read_name(JsonReader *r, const JsonValue *value, void *target) {
         const char *s;
         int q;
 
@@ -392,15 +392,7 @@ int json_read_name_value(JsonReader *r, const JsonValue *value, const char **ret
         if (!patch_name_is_valid(s))
                 return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
                                         PATCH_NAME_MAX);
-        *ret = s;
-        return 0;
-}
-
-int json_read_name(JsonReader *r, const JsonValue *value, void *target) {
-        const char *s = NULL;
-        int q = json_read_name_value(r, value, &s);
-
-        return q < 0 ? q : patch_set(target, s);
+        return patch_set(target, s);
 }
 
 int json_read_name_or_null(JsonReader *r, const JsonValue *value, void *target) {
@@ -473,10 +465,16 @@ static int read_list_text(JsonReader *r, const JsonValue *value, void *target) {
 }
 
 static int read_list_name(JsonReader *r, const JsonValue *value, void *target) {
-        const char *s = NULL;
-        int q = json_read_name_value(r, value, &s);
+        const char *s;
+        int q;
 
-        return q < 0 ? q : strv_extend(target, s);
+        q = json_read_string_value(r, value, &s);
+        if (q < 0)
+                return q;
+        if (!patch_name_is_valid(s))
+                return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
+                                        PATCH_NAME_MAX);
+        return strv_extend(target, s);
 }
 
 int json_read_text_list(JsonReader *r, const JsonValue *value, void *target) {

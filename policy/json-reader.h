@@ -75,7 +75,6 @@ int json_reader_fail(JsonReader *r, int code, const char *format, ...) _printf_(
 
 /* Values. The string is the reader's own, without NUL inside. */
 int json_read_string_value(JsonReader *r, const JsonValue *value, const char **ret);
-int json_read_name_value(JsonReader *r, const JsonValue *value, const char **ret); /* a valid name */
 int json_read_u64_value(JsonReader *r, const JsonValue *value, uint64_t max, uint64_t *ret);
 
 /* Fields: target is of the type named. */

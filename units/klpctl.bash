@@ -80,7 +80,7 @@ _klpctl() {
                         plan) words="apply downgrade disable $(__klpctl_patches)" files=-f ;;
                         cancel) words=$(__klpctl_jobs) ;;
                         fleet)
-                                words='validate plan diff explain' files=''
+                                words='status explain resume reset-serial validate plan diff' files=''
                                 [[ $prev == fleet ]] || words='' files=-f
                                 ;;
                         policy)

@@ -63,7 +63,7 @@ class Contracts(unittest.TestCase):
 
     def test_bus_policy_names_the_interfaces(self):
         conf = read('units/org.klpd1.conf')
-        for file in ('org.klpd1.xml', 'org.klpd1.Job.xml'):
+        for file in ('org.klpd1.xml', 'org.klpd1.Job.xml', 'org.klpd1.Fleet.xml', 'org.klpd1.Slot.xml'):
             for interface in ET.fromstring(read('klpd', file)).findall('interface'):
                 self.assertIn(f'send_interface="{interface.get("name")}"', conf)
 
