@@ -59,6 +59,13 @@ static bool stream_listed(char *const *list, const Patch *p) {
         return false;
 }
 
+/* Only who holds it on the host gives a reason for streams. */
+static const char *stream_reason(const Evaluation *e, const Patch *p) {
+        const HostFacts *h = e->input->host;
+
+        return h && stream_listed(h->held_streams, p) ? h->hold_reason : NULL;
+}
+
 static bool stream_held(const Evaluation *e, const Patch *p) {
         return p->kind != PATCH_FOREIGN &&
                (stream_listed(e->policy->hold_streams, p) ||
@@ -84,13 +91,13 @@ void check_hold(Evaluation *e) {
                         report_hold(e, NULL, NULL, h->hold_reason);
         }
         if (p && stream_held(e, p))
-                report_hold(e, p->vendor, p->stream, NULL);
+                report_hold(e, p->vendor, p->stream, stream_reason(e, p));
         for (size_t i = 0; i < e->n_stack; i++) {
                 const Patch *q = e->stack[i];
 
                 if (q != p && !q->orphan && change_drops(e, i) && !(p && patch_same_stream(p, q)) &&
                     stream_held(e, q) && !said_before(e, i))
-                        report_hold(e, q->vendor, q->stream, NULL);
+                        report_hold(e, q->vendor, q->stream, stream_reason(e, q));
         }
 }
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files in which klpd keeps what it has to know later: the record of an import, the host's record.
- * Whatever is in them, they are taken or refused with a reason, and what is taken is written as the same.
+ * The files in which klpd keeps what it has to know later: the record of an import, the host's record, that of
+ * fleet documents. Whatever is in them, they are taken or refused with a reason, and what is taken is written as
+ * the same. And the small files that it reads facts about the host from.
  */
+#include "klpd/fleet-facts.h"
+#include "klpd/fleet-record.h"
 #include "klpd/host-record.h"
 #include "klpd/import-record.h"
 #include "tests/fuzz/fuzz.h"
@@ -43,7 +46,54 @@ static void check_import(const char *text, size_t size) {
         import_record_done(&second);
 }
 
+static void check_fleet(const char *text, size_t size) {
+        _cleanup_free_ char *a = NULL, *b = NULL;
+        FleetRecord first, second;
+        PolicyError error = {};
+
+        if (fleet_record_parse(text, size, &first, &error) < 0) {
+                must(error.message[0]);
+                return;
+        }
+        must(fleet_record_format(&first, &a) == 0);
+        must(fleet_record_parse(a, strlen(a), &second, &error) == 0);
+        must(fleet_record_format(&second, &b) == 0);
+        must(streq(a, b));
+        must(fleet_record_add_failed(&first, "d", "c", text, 1) == 0 && fleet_record_find_failed(&first, "d", "c"));
+        must(fleet_record_set_serial(&first, "k", "n", 7) <= 0);
+        free(a);
+        must(fleet_record_format(&first, &a) == 0);
+        fleet_record_done(&second);
+        /* Whatever went in comes out again. */
+        must(fleet_record_parse(a, strlen(a), &second, &error) == 0);
+        fleet_record_done(&first);
+        fleet_record_done(&second);
+}
+
+static void check_facts(const char *text, size_t size) {
+        _cleanup_free_ char *copy = malloc(size + 1), *value = NULL;
+        PolicyError error = {};
+        FleetFacts f = {};
+
+        must(copy);
+        memcpy(copy, text, size);
+        copy[size] = 0;
+        if (environment_file_get(copy, "ID", &value) >= 0)
+                must(strlen(value) < size);
+        if (fleet_labels_parse(text, size, &f, &error) < 0)
+                must(error.message[0] && !f.label_keys);
+        must(strv_length(f.label_keys) == strv_length(f.label_values));
+        fleet_facts_done(&f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+        _cleanup_free_ char *copy = malloc(size + 1);
+
+        must(copy);
+        memcpy(copy, data, size);
+        copy[size] = 0;
+        check_fleet(copy, size);
+        check_facts(copy, size);
         check_host((const char *) data, size);
         check_import((const char *) data, size);
         return 0;
