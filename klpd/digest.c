@@ -45,23 +45,24 @@ int module_signature_size(const void *bytes, size_t size, size_t *ret) {
         return 0;
 }
 
-int module_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
+int bytes_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
         uint8_t md[EVP_MAX_MD_SIZE];
-        size_t signature_size;
         unsigned md_len;
-        int r;
 
-        r = module_signature_size(bytes, size, &signature_size);
-        if (r < 0)
-                return r;
-
-        if (EVP_Digest(bytes, size - signature_size, md, &md_len, EVP_sha256(), NULL) != 1 ||
-            md_len * 2 != DIGEST_HEX_LEN)
+        if (EVP_Digest(bytes, size, md, &md_len, EVP_sha256(), NULL) != 1 || md_len * 2 != DIGEST_HEX_LEN)
                 return -ENOTSUP; /* a libcrypto without SHA-256 */
 
         for (unsigned i = 0; i < md_len; i++)
                 snprintf(buf + 2 * i, 3, "%02x", md[i]);
         return 0;
+}
+
+int module_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
+        size_t signature_size;
+        int r;
+
+        r = module_signature_size(bytes, size, &signature_size);
+        return r < 0 ? r : bytes_digest(bytes, size - signature_size, buf);
 }
 
 int module_digest_fd(int fd, size_t max, char buf[static DIGEST_HEX_LEN + 1]) {

@@ -4,7 +4,8 @@
  * var/lib/klpd/patches/RELEASE (imported), each with an optional sidecar manifest NAME.klp.json.
  *
  * The directories are looked at (names and stat) whenever somebody asks; what is new or changed is inspected
- * in the sandbox, one file after the other, and what can't be used stays listed with its problem. What is
+ * in the sandbox, one file after the other, and what can't be used stays listed with its problem. A cache on disk
+ * spares most inspections after a restart. What is
  * kept of a file is for listing and for choosing only: at use it is read once more into a sealed memfd, and
  * that is inspected, planned and loaded.
  *
@@ -23,6 +24,8 @@ typedef struct Repository Repository;
 typedef struct RepositoryEntry {
         char *path;           /* below the root, without a leading slash */
         char *manifest;       /* path of the sidecar, or NULL */
+        char *signature;      /* path of a detached signature, or NULL */
+        char *manifest_signature; /* and of one of the manifest, or NULL */
         char *recorded;       /* digest that was recorded when it was imported, or NULL */
         bool imported;        /* var/lib, not a package's */
         Patch *patch;         /* never NULL; of a broken file: only its name, after the file */
@@ -59,6 +62,10 @@ int repository_merge_manifest(const Repository *r, const char *path, Patch *insp
                               char **ret_problem);
 /* Whether the content is another one than was recorded at import. */
 bool repository_entry_altered(const RepositoryEntry *entry);
+
+/* Beside a module, after its name without .ko and what follows: a detached signature of it, and of its manifest. */
+#define REPOSITORY_SIGNATURE_SUFFIX ".ko.p7s"
+#define REPOSITORY_MANIFEST_SIGNATURE_SUFFIX ".klp.json.p7s"
 
 #define REPOSITORY_PACKAGES "usr/lib/klpd/patches"
 #define REPOSITORY_IMPORTED "var/lib/klpd/patches"

@@ -42,7 +42,7 @@ struct FakeKernel {
         FakeModule modules[MODULES_MAX];
         size_t n_modules;
         uint64_t generation, seq;
-        unsigned births;
+        unsigned births, inspections;
         bool shim, livepatch;
         char log[4096];
         Later *laters;
@@ -440,6 +440,7 @@ static int fake_inspect(Hands *h, int fd, HandsInspectCallback callback, void *u
         l->kernel = k;
         l->next = k->laters;
         k->laters = l;
+        k->inspections++;
         l->inspect_callback = callback;
         l->userdata = userdata;
         l->r = read_patch(fd, &l->result.patch);
@@ -458,6 +459,10 @@ static HandsInspection *fake_inspect_free(HandsInspection *i) {
                 later_free(i->later);
         free(i);
         return NULL;
+}
+
+unsigned fake_inspections(const Hands *h) {
+        return fake(h)->inspections;
 }
 
 static int fake_signature(Hands *h, const SignatureSpec *spec, SignatureCallback callback, void *userdata,

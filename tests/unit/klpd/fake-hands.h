@@ -33,6 +33,7 @@ void fake_set_livepatch(Hands *h, bool present);
 bool fake_is_enabled(const Hands *h, const char *name);
 bool fake_is_loaded(const Hands *h, const char *name);
 bool fake_in_transition(const Hands *h);
+unsigned fake_inspections(const Hands *h); /* so far */
 
 /* fake-signature.c */
 int fake_check_signature(sd_event *event, const SignatureSpec *spec, SignatureCallback callback, void *userdata,

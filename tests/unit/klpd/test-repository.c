@@ -3,6 +3,7 @@
 
 #include "fake-hands.h"
 #include "klpd/repository.h"
+#include "klpd/state-file.h"
 
 #define RELEASE "6.1.0-47-amd64"
 #define VENDOR_DIR "usr/lib/klpd/patches/" RELEASE "/"
@@ -216,6 +217,110 @@ static void test_a_freed_wait_is_not_called(void **state) {
         assert_false(f->done);
 }
 
+/* ---- the cache ---- */
+
+#define CACHED 70U /* more than are left to be inspected again after a restart */
+
+static void write_cached(Fixture *f, unsigned i, unsigned level) {
+        char path[256], text[256];
+
+        (void) snprintf(path, sizeof(path), VENDOR_DIR "p%u.ko", i);
+        (void) snprintf(text, sizeof(text),
+                        "{\"name\": \"p%u\", \"level\": %u, \"summary\": \"a \\\"quote\\\"\", \"severity\": "
+                        "\"high\", \"fixes\": [\"CVE-2026-%u\"]}",
+                        i, level, i);
+        tree_write(&f->tree, path, text);
+}
+
+/* As after a restart of klpd; says how many were inspected. */
+static unsigned restart(Fixture *f) {
+        unsigned before = fake_inspections(f->hands);
+
+        repository_free(f->repository);
+        assert_int_equal(repository_new(f->event, f->hands, f->tree.fd, RELEASE, &f->repository), 0);
+        refresh(f);
+        return fake_inspections(f->hands) - before;
+}
+
+static void fill_cache(Fixture *f) {
+        tree_write(&f->tree, "var/lib/klpd/here", "");
+        for (unsigned i = 0; i < CACHED; i++)
+                write_cached(f, i, i);
+        tree_write(&f->tree, VENDOR_DIR "broken.ko", "garbage");
+        tree_write(&f->tree, IMPORT_DIR "imported.ko", "{\"name\": \"imported\", \"kind\": \"plain\"}");
+        tree_write(&f->tree, IMPORT_DIR "imported.klp.json",
+                   "{\"name\": \"imported\", \"kind\": \"plain\", \"vendor\": \"acme\", \"level\": 7}");
+        tree_write(&f->tree, IMPORT_DIR "imported.klp.import",
+                   "{\"version\":1,\"digest\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+                   "\"time_usec\":1,\"uid\":0}");
+        refresh(f);
+        assert_int_equal(fake_inspections(f->hands), CACHED + 2);
+}
+
+static void test_a_restart_inspects_only_what_the_cache_does_not_know(void **state) {
+        const RepositoryEntry *e;
+        Fixture *f = *state;
+        size_t n;
+
+        fill_cache(f);
+        assert_int_equal(restart(f), 1); /* the broken one */
+        (void) repository_entries(f->repository, &n);
+        assert_int_equal(n, CACHED + 2);
+        e = repository_find(f->repository, "p17");
+        assert_int_equal(e->patch->level, 17);
+        assert_string_equal(e->patch->summary, "a \"quote\"");
+        assert_string_equal(e->patch->severity, "high");
+        assert_string_equal(e->patch->fixes[0], "CVE-2026-17");
+        assert_int_equal(strlen(e->patch->digest), 64);
+        e = repository_find(f->repository, "imported");
+        assert_string_equal(e->patch->vendor, "acme");
+        assert_true(repository_entry_altered(e)); /* the record's digest came along */
+
+        refresh(f);
+        assert_int_equal(restart(f), 1);
+}
+
+static void test_what_changed_since_is_inspected_whatever_the_cache_says(void **state) {
+        Fixture *f = *state;
+
+        fill_cache(f);
+        write_cached(f, 3, 4711);
+        tree_write(&f->tree, IMPORT_DIR "imported.klp.json",
+                   "{\"name\": \"imported\", \"kind\": \"plain\", \"vendor\": \"acme\", \"level\": 8}");
+        assert_int_equal(unlinkat(f->tree.fd, VENDOR_DIR "p5.ko", 0), 0);
+        assert_int_equal(restart(f), 3);
+        assert_int_equal(repository_find(f->repository, "p3")->patch->level, 4711);
+        assert_int_equal(repository_find(f->repository, "imported")->patch->level, 8);
+        assert_null(repository_find(f->repository, "p5"));
+}
+
+static void test_a_cache_that_can_not_be_trusted_is_none(void **state) {
+        static const char path[] = "var/lib/klpd/repository.cache";
+        Fixture *f = *state;
+        char *text, *level;
+        size_t size;
+
+        fill_cache(f);
+        assert_int_equal(state_file_read(f->tree.fd, path, 1U << 20, &text, &size), 0);
+        level = strstr(text, "\"level\":17");
+        assert_non_null(level);
+        level[strlen("\"level\":")] = '9';
+        tree_write(&f->tree, path, text);
+        assert_int_equal(restart(f), CACHED + 2);
+        assert_int_equal(repository_find(f->repository, "p17")->patch->level, 17);
+
+        assert_int_equal(restart(f), 1); /* written anew */
+        assert_int_equal(fchmodat(f->tree.fd, path, 0666, 0), 0);
+        assert_int_equal(restart(f), CACHED + 2);
+
+        text[strlen(text) / 2] = 0; /* torn */
+        tree_write(&f->tree, path, text);
+        assert_int_equal(restart(f), CACHED + 2);
+        free(text);
+        tree_write(&f->tree, path, "");
+        assert_int_equal(restart(f), CACHED + 2);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -228,6 +333,9 @@ int main(void) {
                 T(test_what_others_may_write_is_said),
                 T(test_who_asks_during_a_refresh_gets_what_was_there_when_he_asked),
                 T(test_a_freed_wait_is_not_called),
+                T(test_a_restart_inspects_only_what_the_cache_does_not_know),
+                T(test_what_changed_since_is_inspected_whatever_the_cache_says),
+                T(test_a_cache_that_can_not_be_trusted_is_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
