@@ -125,6 +125,7 @@ int verb_fleet(Ctl *c, int n, char **words);
 int verb_history(Ctl *c, int n, char **words);
 int verb_import(Ctl *c, int n, char **words);
 int verb_jobs(Ctl *c, int n, char **words);
+int verb_metrics(Ctl *c, int n, char **words);
 int verb_list(Ctl *c, int n, char **words);
 int verb_plan(Ctl *c, int n, char **words);
 int verb_policy(Ctl *c, int n, char **words);

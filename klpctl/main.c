@@ -27,6 +27,7 @@ static const Verb verbs[] = {
         { "jobs", 0, 0, 0, verb_jobs, "", "List requests under way" },
         { "cancel", 0, 1, 0, verb_cancel, "[JOB]", "Stop a request, reversing what has begun" },
         { "history", 0, 0, TAKES_HISTORY, verb_history, "", "Show every change, from the journal" },
+        { "metrics", 0, 0, 0, verb_metrics, "", "Print what monitoring wants to know" },
         { "import", 1, -1, TAKES_IMPORT, verb_import, "FILE...", "Put patches into the repository" },
         { "remove", 1, -1, TAKES_REMOVE, verb_remove, "PATCH...", "Remove imported patches from it" },
         { "verify", 0, -1, 0, verb_verify, "[PATCH...]", "Read its files afresh and check them" },

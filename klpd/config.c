@@ -14,6 +14,7 @@ void config_init(Config *config) {
                 .boot_healthy_usec = UINT64_C(120) * 1000000,
                 .fleet_retry_usec = UINT64_C(60) * 1000000,
                 .fleet_tries = 3,
+                .metrics_file = "/var/lib/prometheus/node-exporter/klpd.prom",
                 .settle_assist = true,
                 .settle_assist_cpus = 16,
         };
@@ -121,6 +122,7 @@ static const ConfigKey config_keys[] = {
         { "FleetRetrySec", parse_positive_timespan, offsetof(Config, fleet_retry_usec) },
         { "FleetTries", parse_tries, offsetof(Config, fleet_tries) },
         { "FleetSlot", parse_boolean, offsetof(Config, fleet_slot) },
+        { "MetricsFile", parse_path, offsetof(Config, metrics_file) },
         { "SettleAssist", parse_boolean, offsetof(Config, settle_assist) },
         { "SettleAssistMaxCPUs", parse_cpus, offsetof(Config, settle_assist_cpus) },
 };

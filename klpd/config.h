@@ -36,6 +36,7 @@ typedef struct Config {
         uint64_t fleet_retry_usec;  /* FleetRetrySec=: after the first failure; then twice as long each time */
         unsigned fleet_tries;       /* FleetTries=: requests for one goal of a fleet document, in one boot */
         bool fleet_slot;            /* FleetSlot=: such a request waits for klp-fleet's slot (fleet-slot.h) */
+        char metrics_file[CONFIG_PATH_MAX]; /* MetricsFile=; "": none */
         bool settle_assist;               /* SettleAssist= */
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;

@@ -413,6 +413,8 @@ const sd_bus_vtable manager_vtable[] = {
                                         SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("HostRecord", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", json),
                                         manager_method_host_record, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD_WITH_ARGS("Metrics", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", text), manager_method_metrics,
+                                        SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("Plan", SD_BUS_ARGS("s", request, "s", patch, "a{sv}", options),
                                         SD_BUS_RESULT("s", plan), method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),

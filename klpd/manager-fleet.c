@@ -310,6 +310,7 @@ static void announce_slot(Manager *m) {
 void manager_fleet_changed(Manager *m) {
         int r;
 
+        manager_metrics_changed(m);
         if (!m->bus)
                 return;
         announce_slot(m);

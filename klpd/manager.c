@@ -138,6 +138,7 @@ static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
         else {
                 manager_announce_changes(m);
                 converge_kick(m->converge);
+                manager_metrics_changed(m);
         }
         return 0;
 }
@@ -312,6 +313,8 @@ static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker 
                                    void *userdata) {
         Manager *m = userdata;
 
+        m->n_stalled = n;
+        manager_metrics_changed(m);
         if (m->bus && m->job)
                 manager_announce_stall(m, m->job, usec, blockers, n);
 }
@@ -342,6 +345,8 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
         if (m->job_finished)
                 m->job_finished(t, m->job_finished_userdata);
         manager_count_job(m, t);
+        m->n_stalled = 0;
+        manager_metrics_changed(m);
         converge_job_finished(m->converge, t);
         m->job = job_free(m->job);
         manager_resume_trials(m);
@@ -492,6 +497,7 @@ Manager *manager_free(Manager *m) {
          * themselves. */
         m->hands = hands_free(m->hands);
         sd_event_source_disable_unref(m->announce);
+        manager_metrics_done(m);
         sd_event_source_disable_unref(m->guard);
         authorizer_free(m->authorizer);
         audit_free(m->audit);
@@ -553,6 +559,7 @@ static void on_standing_changed(void *userdata) {
         Manager *m = userdata;
 
         converge_kick(m->converge);
+        manager_metrics_changed(m);
 }
 
 int manager_start(Manager *m) {
@@ -567,6 +574,7 @@ int manager_start(Manager *m) {
         if (m->boot)
                 return 0; /* the transactions load the shim, if there are any */
         converge_read(m->converge);
+        manager_metrics_reset(m);
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)
                 return r;
@@ -590,6 +598,7 @@ void manager_reload(Manager *m) {
         manager_find_fleet_user(m);
         converge_reload(m->converge);
         manager_mark_stale(m);
+        manager_metrics_reset(m);
         m->first_refresh = repository_wait_free(m->first_refresh);
         r = repository_refresh(m->repository, on_first_refresh, m, &m->first_refresh);
         if (r < 0)

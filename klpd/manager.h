@@ -81,6 +81,10 @@ struct Manager {
         unsigned n_guarded;
         Converge *converge;
         FleetStatus fleet_status;
+        size_t n_stalled; /* tasks that held up the transition when that was said last */
+        sd_event_source *metrics_timer;
+        char *metrics; /* what is in the file */
+        int metrics_error;
         uid_t fleet_uid;               /* of klp-fleet; (uid_t) -1: there is no such user */
         Nudge *nudge;                  /* units are frozen for a moment */
         bool stopping;
@@ -123,6 +127,14 @@ void manager_nudge(Manager *m, Transaction *t, const Blocker *blockers, size_t n
 void manager_thaw(Manager *m);
 Nudge *nudge_free(Nudge *n); /* without thawing: klpd goes, the next one does it */
 bool nudge_unit_allowed(const char *unit);
+
+/* ---- manager-metrics.c ---- */
+
+/* The file is written again, a moment later, if it would be another one. */
+void manager_metrics_changed(Manager *m);
+void manager_metrics_reset(Manager *m); /* whatever is there is written anew */
+void manager_metrics_done(Manager *m);
+int manager_method_metrics(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* ---- manager-guard.c ---- */
 

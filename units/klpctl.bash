@@ -35,7 +35,7 @@ _klpctl() {
         )
         local -A verbs=(
                 [list]='' [status]='' [show]='' [plan]=plan [apply]=request [downgrade]=request [disable]=request
-                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]='' [accept]=''
+                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [metrics]='' [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]='' [accept]=''
                 [reject]=reject [quarantine]=quarantine
         )
 

@@ -263,6 +263,10 @@ static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *err
         return sd_bus_reply_method_return(m, "a(uosss)", 0);
 }
 
+static int method_metrics(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_reply_method_return(m, "s", "klpd_level{stream=\"demo/b\\\"ase\"} 2\nklpd_drift 0\n");
+}
+
 static void append_patch(sd_bus_message *m, const char *name, uint32_t level, const char *kind, const char *state,
                          const char *summary, const char *problem) {
         check(sd_bus_message_open_container(m, 'a', "{sv}"), "open");
@@ -375,6 +379,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("ListStates", NULL, "aa{sv}", method_list_states, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListBlocking", "b", "aa{sv}", method_list_blocking, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListJobs", NULL, "a(uosss)", method_list_jobs, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Metrics", NULL, "s", method_metrics, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("DescribePatch", "s", "s", method_describe, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Version", "s", manager_get, 0, 0),
         SD_BUS_PROPERTY("KernelRelease", "s", manager_get, 0, 0),

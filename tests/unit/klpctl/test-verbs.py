@@ -303,6 +303,11 @@ class Following(unittest.TestCase):
         self.assertEqual(self.bus.run('apply', 'ok').status, 1)
         self.assertEqual(self.bus.run('apply', 'stuck2', '--no-block', '--json').json()['error'], 'org.klpd1.Error.Busy')
 
+    def test_metrics_are_printed_as_they_are(self):
+        text = 'klpd_level{stream="demo/b\\"ase"} 2\nklpd_drift 0\n'
+        self.assertEqual(self.bus.run('metrics').out, text)
+        self.assertEqual(self.bus.run('metrics', '--json').json(), text)
+
     def test_cancel_ends_it(self):
         t = OnTerminal(['apply', 'stuck'], **self.bus.environment())
         t.read_until('settle')

@@ -54,6 +54,7 @@ int bus_start(const char *program) {
         (void) snprintf(text, sizeof(text), bus_config, bus_tree.path);
         tree_write(&bus_tree, "bus.conf", text);
         tree_write(&bus_tree, "var/lib/README", "klpd makes its directory itself\n");
+        tree_write(&bus_tree, "var/lib/prometheus/node-exporter/README", "for klpd.prom\n");
         (void) snprintf(path, sizeof(path), "--config-file=%s/bus.conf", bus_tree.path);
         dbus_daemon = start((char *[]){(char *) "dbus-daemon", path, (char *) "--nofork",
                                        (char *) "--print-address", NULL},

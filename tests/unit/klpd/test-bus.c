@@ -337,6 +337,56 @@ static bool plan_has(sd_bus *bus, const char *request, const char *patch, const 
         return has;
 }
 
+/* "NAME VALUE" of the text that klpd answers, which is the one that the file has in the end. */
+static bool metrics_have(sd_bus *bus, const char *sample) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        char path[256], line[256];
+        const char *text;
+        int fd;
+
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Metrics", &error, &reply, "") >= 0);
+        assert_true(sd_bus_message_read(reply, "s", &text) > 0);
+        (void) snprintf(path, sizeof(path), "%s/var/lib/prometheus/node-exporter/klpd.prom", bus_tree.path);
+        for (unsigned i = 0; i < 3000; i++) {
+                char file[32768];
+                ssize_t n;
+
+                fd = open(path, O_RDONLY | O_CLOEXEC);
+                n = fd < 0 ? 0 : read(fd, file, sizeof(file) - 1);
+                if (fd >= 0)
+                        close(fd);
+                file[n] = 0;
+                if (streq(file, text)) {
+                        (void) snprintf(line, sizeof(line), "\n%s\n", sample);
+                        return strstr(text, line);
+                }
+                usleep(10000);
+        }
+        fail_msg("klpd.prom doesn't become what Metrics says:\n%s", text);
+        return false;
+}
+
+static void test_metrics_say_what_happened_in_the_file_too(void **state) {
+        sd_bus *bus = bus_connect();
+        Removed removed;
+
+        bus_watch(bus, &removed);
+        bus_add_patch("metric1", "\"stream\": \"metrics\", \"level\": 1, \"cumulative\": true");
+        bus_add_patch("metric2", "\"stream\": \"metrics\", \"level\": 2, \"cumulative\": true");
+        complete(bus, "Apply", "metric2", &removed);
+        assert_true(metrics_have(bus, "klpd_level{stream=\"local/metrics\"} 2"));
+        assert_true(metrics_have(bus, "klpd_refusals_total{rule=\"level-order\"} 0"));
+        complete(bus, "Apply", "metric1", &removed);
+        assert_string_equal(removed.result, "refused");
+        assert_true(metrics_have(bus, "klpd_refusals_total{rule=\"level-order\"} 1"));
+        assert_true(metrics_have(bus, "klpd_requests_total{result=\"refused\"} 1"));
+        assert_true(metrics_have(bus, "klpd_level{stream=\"local/metrics\"} 2"));
+        complete(bus, "Disable", "metric2", &removed);
+        assert_false(metrics_have(bus, "klpd_level{stream=\"local/metrics\"} 2"));
+        sd_bus_flush_close_unref(bus);
+}
+
 static void test_a_plan_may_be_asked_for_that_no_job_carries_out(void **state) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         sd_bus *bus = bus_connect();
@@ -712,6 +762,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_descriptors_that_could_hang_or_hurt_are_refused),
                 cmocka_unit_test(test_unknown_members_and_wrong_signatures_are_refused),
                 cmocka_unit_test(test_apply_downgrade_disable_end_in_job_removed),
+                cmocka_unit_test(test_metrics_say_what_happened_in_the_file_too),
                 cmocka_unit_test(test_a_plan_may_be_asked_for_that_no_job_carries_out),
                 cmocka_unit_test(test_a_refusal_carries_error_message_and_plan),
                 cmocka_unit_test(test_a_second_request_is_told_what_runs_and_another_client_may_cancel),
