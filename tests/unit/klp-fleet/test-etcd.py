@@ -212,13 +212,13 @@ class Status(unittest.TestCase):
         with open(password, 'w', encoding='utf-8') as f:
             f.write('wrong\n')
         config = CONFIG.format(url=etcd.url) + f'User=host\nPasswordFile={password}\n'
-        files = f'CAFile={tls.ca}\nCertificateFile={tls.client[0]}\nKeyFile={tls.client[1]}\n'
+        config += f'CertificateFile={tls.client[0]}\nKeyFile={tls.client[1]}\n'
         bus.appear()
         fleet = self.add(common.KlpFleet(config, bus))
         # Nothing is asked of a server whose certificate nobody vouches for, above all no password.
         fleet.start()
-        fleet.program.wait_for('certificate')
-        fleet.configure(config + files)
+        fleet.program.wait_for('SSL certificate problem')
+        fleet.configure(config + f'CAFile={tls.ca}\n')
         fleet.start()
         fleet.program.wait_for("Can't authenticate")
         self.assertEqual(fleet.files(), [])

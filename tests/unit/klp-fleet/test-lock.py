@@ -173,15 +173,15 @@ class Lock(unittest.TestCase):
         tls = self.add(common.Tls())
         server = self.add(common.FleetLockServer(tls=tls))
         config = CONFIG.format(id='host-1', url=server.url)
-        files = f'CAFile={tls.ca}\nCertificateFile={tls.client[0]}\nKeyFile={tls.client[1]}\n'
+        config += f'CertificateFile={tls.client[0]}\nKeyFile={tls.client[1]}\n'
         self.bus.appear()
         self.bus.say('want t1')
         # Without knowing the authority: nothing is asked of this server.
         self.fleet.configure(config)
         self.fleet.start()
-        self.fleet.program.wait_for('certificate')
+        self.fleet.program.wait_for('SSL certificate problem')
         self.assertEqual(server.requests, [])
-        self.fleet.configure(config + files)
+        self.fleet.configure(config + f'CAFile={tls.ca}\n')
         self.fleet.start()
         self.wait_granted('t1')
 
