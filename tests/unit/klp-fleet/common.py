@@ -34,7 +34,7 @@ def wait_until(what, condition, seconds=PATIENCE):
         if value:
             return value
         if time.monotonic() > end:
-            raise TimeoutError(f'waited {seconds} s for {what}')
+            raise TimeoutError(f'waited {seconds} s for {what() if callable(what) else what}')
         time.sleep(0.02)
 
 

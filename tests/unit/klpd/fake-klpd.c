@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * klpd as it is, with hands that play a kernel (fake-hands.h), below a root directory of its own: what the
- * bus tests talk to. fake-klpd ROOT [no-shim|no-livepatch]; the bus is the one of DBUS_SYSTEM_BUS_ADDRESS.
+ * bus tests talk to. fake-klpd ROOT [no-shim|no-livepatch|fleet]; the bus is the one of
+ * DBUS_SYSTEM_BUS_ADDRESS. fleet: the clock counts as certain, and whoever runs this as the user klp-fleet.
  * Edges of the audit go to standard output.
  */
 #include <fcntl.h>
@@ -19,6 +20,10 @@ static int print_record(const struct iovec *fields, size_t n_fields, void *userd
                         (void) printf("edge %.*s\n", (int) fields[i].iov_len - 10,
                                       (const char *) fields[i].iov_base + 10);
         return fflush(stdout);
+}
+
+static bool certain(void *userdata) {
+        return true;
 }
 
 static void on_ready(int r, void *userdata) {
@@ -56,7 +61,7 @@ int main(int argc, char *argv[]) {
         r = sd_event_default(&event);
         if (r >= 0)
                 r = fake_hands_new(event, uts.release, &hands);
-        if (r >= 0 && argc > 2)
+        if (r >= 0 && argc > 2 && !streq(argv[2], "fleet"))
                 (streq(argv[2], "no-shim") ? fake_set_shim : fake_set_livepatch)(hands, false);
         if (r >= 0)
                 r = manager_new(event, root_fd, hands, print_record, NULL, &manager);
@@ -64,6 +69,10 @@ int main(int argc, char *argv[]) {
                 r = sd_event_add_signal(event, NULL, SIGTERM, on_terminate, manager);
         if (r >= 0)
                 r = manager_start(manager);
+        if (r >= 0 && argc > 2 && streq(argv[2], "fleet")) {
+                manager->fleet_uid = getuid();
+                manager->converge->clock.synchronized = certain;
+        }
         if (r >= 0)
                 r = manager_connect(manager, on_ready, manager);
         if (r >= 0)
