@@ -64,6 +64,10 @@ static void on_done(int r, const char *text, void *userdata) {
                 t->loaded = t->loaded_unsaid = true;
                 transaction_audit_loaded(t);
         }
+        /* The answer may come before the shim's events: the change has begun, and is only taken back by a
+         * reversal. */
+        if (t->transition_start_usec == 0)
+                t->transition_start_usec = now_usec(CLOCK_MONOTONIC);
         transaction_next(t);
 }
 

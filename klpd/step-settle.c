@@ -231,6 +231,9 @@ static void settle_event(Transaction *t, const ShimEvent *event) {
                 return;
         if (event && event->kind == KLP_SHIM_EVENT_PREPARING) {
                 t->ended = false;
+                /* It comes after the helper's answer, and knows better when it began. */
+                if (t->phase == SETTLE_FORWARD && event->time_nsec / 1000 < t->transition_start_usec)
+                        t->transition_start_usec = event->time_nsec / 1000;
                 /* While we wait for a reversal, the opposite change begins: the first one had completed. */
                 if (t->phase == SETTLE_REVERSING && !t->disable && event->operation == KLP_SHIM_OP_DISABLE)
                         t->lost_race = true;

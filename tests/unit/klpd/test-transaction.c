@@ -443,6 +443,19 @@ static void test_cancel_while_the_kernel_is_told_reverses_afterwards(void **stat
         assert_false(fake_is_loaded(f->hands, "stall"));
 }
 
+/* The helper's answer may come first. */
+static void test_cancel_while_the_kernel_is_told_and_before_its_events_reverses_too(void **state) {
+        Fixture *f = *state;
+
+        add_patch(f, "deaf", "\"tags\": [\"test.stall\", \"test.deaf\"]");
+        begin(f, spec_new(REQUEST_APPLY, "deaf"));
+        until_step(f, "enable");
+        assert_int_equal(transaction_cancel(f->transaction), 0);
+        assert_int_equal(finish(f), TRANSACTION_CANCELLED);
+        assert_false(fake_in_transition(f->hands));
+        assert_false(fake_is_loaded(f->hands, "deaf"));
+}
+
 static TransactionResult request_with_timeout(Fixture *f, RequestKind kind, const char *patch,
                                               uint64_t usec) {
         JobSpec *spec = spec_new(kind, patch);
@@ -789,6 +802,7 @@ int main(void) {
                 T(test_cancel_while_the_module_is_loaded_unloads_it),
                 T(test_cancel_in_transition_reverses_and_unloads),
                 T(test_cancel_while_the_kernel_is_told_reverses_afterwards),
+                T(test_cancel_while_the_kernel_is_told_and_before_its_events_reverses_too),
                 T(test_past_the_deadline_it_is_reversed),
                 T(test_a_disable_past_the_deadline_is_reversed),
                 T(test_a_reversal_that_lost_the_race_is_brought_forward_again),
