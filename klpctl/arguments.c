@@ -70,9 +70,9 @@ static const struct {
         { "inventory", required_argument, ARG_INVENTORY, TAKES_PLAN | TAKES_FLEET },
         { "candidate", required_argument, ARG_CANDIDATE, TAKES_PLAN },
         { "patch", required_argument, ARG_PATCH, TAKES_PLAN | TAKES_HISTORY },
-        { "repository", required_argument, ARG_REPOSITORY, TAKES_PLAN },
-        { "policy", required_argument, ARG_POLICY, TAKES_PLAN },
-        { "profile", required_argument, ARG_PROFILE, TAKES_PLAN | TAKES_POLICY },
+        { "repository", required_argument, ARG_REPOSITORY, TAKES_PLAN | TAKES_FLEET },
+        { "policy", required_argument, ARG_POLICY, TAKES_PLAN | TAKES_FLEET },
+        { "profile", required_argument, ARG_PROFILE, TAKES_PLAN | TAKES_POLICY | TAKES_FLEET },
         { "batch", no_argument, ARG_BATCH, TAKES_PLAN },
         { "summary", no_argument, ARG_SUMMARY, TAKES_FLEET },
         { "at", required_argument, ARG_AT, TAKES_FLEET },
@@ -136,6 +136,8 @@ static void help(const Ctl *c) {
                "     --inventory FILE       Hosts, one per line (JSON)\n"
                "     --summary              Numbers only, not each host\n"
                "     --at TIME              As if it were then\n"
+               "     --repository DIR       plan: what the policy would say, with these patches\n"
+               "     --policy FILE          plan: by this policy\n"
                "\n%shistory, blocking:%s\n"
                "     --since TIME --until TIME\n"
                "                            Only what happened then\n"

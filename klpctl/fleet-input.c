@@ -201,6 +201,8 @@ int fleet_hosts_next(FleetHosts *h, const FleetHost **ret, PolicyError *error) {
                                         r == -EMSGSIZE ? "a line is longer than 64 MiB" : strerror(-r));
         if (r == 0)
                 return 0;
+        h->text = line;
+        h->text_size = size;
         r = fleet_host_parser_line(h->parser, line, size, &host, error);
         if (r < 0) {
                 if (error)
@@ -217,6 +219,8 @@ int fleet_hosts_only(Ctl *c, FleetHosts *h, const FleetHost **ret) {
 
         while (r >= 0 && !h->eof)
                 r = fill(h);
+        h->text = h->buf;
+        h->text_size = h->end;
         if (r >= 0)
                 r = fleet_host_parser_line(h->parser, h->buf, h->end, &host, &error);
         if (r == -EBADMSG) /* count lines: the parser doesn't */

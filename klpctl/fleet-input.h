@@ -28,6 +28,8 @@ typedef struct FleetHosts {
         char *buf;
         size_t begin, end, room;
         uint64_t line;
+        const char *text; /* of the last host, as it was read */
+        size_t text_size;
         bool eof;
         FleetHostParser *parser;
         FleetHost host;

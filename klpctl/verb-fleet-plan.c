@@ -4,6 +4,7 @@
  * million lines. One host is in memory at a time; what is printed is put together in one buffer and written
  * when that is full.
  */
+#include "fleet-forecast.h"
 #include "fleet-summary.h"
 #include "verb-fleet.h"
 
@@ -13,6 +14,7 @@ typedef struct Output {
         Ctl *c;
         JsonWriter json;
         bool bad; /* a line was no host */
+        Forecast forecast;
 } Output;
 
 /* A text of the host's, for functions that want a string. */
@@ -74,6 +76,7 @@ static int put_plan(Output *o, const FleetDecision *d, const FleetHost *host) {
                 json_write_open(&o->json, '{');
                 json_write_member(&o->json, "hostname", name);
                 fleet_decision_write(d, host, &o->json);
+                fleet_forecast_write(&o->forecast, &o->json);
                 json_write_close(&o->json, '}');
                 return put_json(o);
         }
@@ -81,8 +84,11 @@ static int put_plan(Output *o, const FleetDecision *d, const FleetHost *host) {
                d->rule ? fleet_level_text(level, sizeof(level), d->running,
                                           d->running ? d->running->level : 0)
                        : "-",
-               goal_text(d, goal, sizeof(goal)), fleet_verdict_to_string(d->verdict),
-               fleet_reason_to_string(d->reason),
+               goal_text(d, goal, sizeof(goal)),
+               o->forecast.refused ? "refused" : fleet_verdict_to_string(d->verdict),
+               !o->forecast.refused        ? fleet_reason_to_string(d->reason)
+               : *o->forecast.rules ? o->forecast.rules
+                                    : "no-patch",
                d->verdict == FLEET_WAIT && d->until > 0 ? FLEET_FORMAT_TIMESTAMP(d->until) : "-",
                d->rule ? d->rule->name : "-");
         return ferror(stdout) ? EXIT_FAILED : EXIT_DONE;
@@ -107,6 +113,8 @@ static int plan_hosts(Output *o, FleetHosts *hosts, const FleetInput *f, FleetSu
                 } else {
                         fleet_decide(f->set, host, now, &d);
                         fleet_summary_add(summary, &d, host);
+                        if (fleet_forecast_host(&o->forecast, &d, hosts->text, hosts->text_size) < 0)
+                                return ctl_oom(o->c);
                         if (!o->c->args.summary)
                                 status = put_plan(o, &d, host);
                 }
@@ -120,11 +128,13 @@ static int put_summary(Output *o, const FleetSummary *summary) {
         if (!ctl_json(o->c)) {
                 if (!o->c->args.summary)
                         putchar('\n');
+                fleet_forecast_print_summary(&o->forecast);
                 return fleet_summary_print(o->c, summary);
         }
         json_write_open(&o->json, '{');
         json_write_key(&o->json, "summary");
         fleet_summary_write(summary, &o->json);
+        fleet_forecast_write_summary(&o->forecast, &o->json);
         json_write_close(&o->json, '}');
         return put_json(o);
 }
@@ -147,6 +157,8 @@ int verb_fleet_plan(Ctl *c, char *const *files) {
                 r = fleet_input_load(c, files, fleet_input_now(c), &f);
         if (r == EXIT_DONE)
                 r = fleet_hosts_open(c, c->args.inventory, &hosts);
+        if (r == EXIT_DONE)
+                r = fleet_forecast_open(c, &o.forecast);
         if (r != EXIT_DONE)
                 return r;
         if (fleet_summary_new(f.set, &summary) < 0)
@@ -158,6 +170,7 @@ int verb_fleet_plan(Ctl *c, char *const *files) {
         r = plan_hosts(&o, &hosts, &f, summary);
         if (r == EXIT_DONE)
                 r = put_summary(&o, summary);
+        fleet_forecast_done(&o.forecast);
         json_writer_done(&o.json);
         return r != EXIT_DONE ? r : o.bad ? EXIT_FAILED : EXIT_DONE;
 }

@@ -334,6 +334,8 @@ int verb_fleet(Ctl *c, int n, char **words) {
 
         if (c->args.summary && !streq(verb, "plan") && !streq(verb, "diff"))
                 return ctl_usage(c, "--summary means nothing to 'fleet %s'.", verb);
+        if ((c->args.repository || c->args.policy || c->args.profile) && !streq(verb, "plan"))
+                return ctl_usage(c, "--repository, --policy and --profile mean nothing to 'fleet %s'.", verb);
         if (c->args.inventory && streq(verb, "validate"))
                 return ctl_usage(c, "--inventory means nothing to 'fleet validate'.");
         if (streq(verb, "validate"))

@@ -11,6 +11,7 @@
 #include "klpd/converge.h"
 #include "klpd/log.h"
 #include "klpd/manager.h"
+#include "policy/fleet-plan.h"
 
 #define REFUSED_FIRST_USEC (UINT64_C(60) * 1000000)
 #define REFUSED_LAST_USEC (UINT64_C(3600) * 1000000)
@@ -418,40 +419,40 @@ static void on_prepared(int r, Candidate *candidate, Plan **plan, Inventory **in
         converge_kick(c);
 }
 
+/* What fleet_decision_request() says, as a job's. */
 static int make_plan_spec(const FleetDecision *d, JobSpec **ret) {
         _cleanup_(job_spec_freep) JobSpec *spec = NULL;
-        const FleetRule *rule = d->rule;
         char reason[JOB_REASON_MAX + 1];
+        FleetRequest request;
+        FileFacts file;
         int r;
 
-        r = job_spec_new(d->action == FLEET_ACTION_DISABLE ? REQUEST_DISABLE : REQUEST_CONVERGE, &spec);
+        r = fleet_decision_request(d, &request);
+        if (r >= 0)
+                r = job_spec_new(request.request.kind, &spec);
         if (r < 0)
                 return r;
+        fleet_decision_file(d, &file);
         spec->uid = 0;
         spec->interactive = false;
-        spec->accept_irreversible = rule->accept_irreversible;
-        (void) snprintf(reason, sizeof(reason), "fleet rule %.100s of %.120s", rule->name,
-                        rule->document->source);
+        spec->accept_irreversible = request.request.accept_irreversible;
+        spec->has_level = request.request.has_level;
+        spec->level = request.request.level;
+        (void) snprintf(reason, sizeof(reason), "fleet rule %.100s of %.120s", d->rule->name,
+                        d->rule->document->source);
         r = copy_text(&spec->reason, reason);
-        if (r >= 0 && d->action == FLEET_ACTION_DISABLE) {
-                spec->patch = strndup(d->running->name.s, d->running->name.n);
-                r = spec->patch ? 0 : -ENOMEM;
-        } else if (r >= 0) {
-                spec->has_level = true;
-                spec->level = d->goal;
-                r = copy_text(&spec->vendor, rule->vendor);
-                if (r >= 0)
-                        r = copy_text(&spec->stream, rule->stream);
-                if (r >= 0 && d->entry && d->entry->patch)
-                        r = copy_text(&spec->patch, d->entry->patch);
-                if (r >= 0 && d->entry && d->entry->digest) {
-                        r = copy_text(&spec->digest, d->entry->digest);
-                        if (r >= 0)
-                                r = copy_text(&spec->digest_by, d->entry->document->source);
-                }
-                if (r >= 0 && rule->intermediates)
-                        r = strv_copy(rule->intermediates, &spec->intermediates);
-        }
+        if (r >= 0)
+                r = copy_text(&spec->patch, request.request.patch);
+        if (r >= 0)
+                r = copy_text(&spec->vendor, request.request.vendor);
+        if (r >= 0)
+                r = copy_text(&spec->stream, request.request.stream);
+        if (r >= 0)
+                r = copy_text(&spec->digest, file.pinned_digest);
+        if (r >= 0)
+                r = copy_text(&spec->digest_by, file.pinned_by);
+        if (r >= 0 && request.request.intermediates)
+                r = strv_copy(request.request.intermediates, &spec->intermediates);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(spec);

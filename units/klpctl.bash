@@ -26,7 +26,7 @@ _klpctl() {
                            --allow-vendor'
                 [plan]='--level --stream --accept-irreversible --replace-foreign --allow-vendor --request --inventory
                         --candidate --patch --repository --policy --profile --batch'
-                [fleet]='--inventory --summary --at'
+                [fleet]='--inventory --summary --at --repository --policy --profile'
                 [history]='--since --until --patch -n --lines -r --reverse -b --boot --file'
                 [import]='--replace --reason'
                 [remove]='--kernel --reason'

@@ -99,6 +99,46 @@ class Fleet(unittest.TestCase):
         for word in ('db-1', 'hold-rule', '1 hosts.'):
             self.assertIn(word, text)
 
+    def test_plan_predicts_what_the_policy_would_refuse(self):
+        one_way = {'id': 7, 'version': 1, 'flags': ['block-disable'], 'name': 'one-way'}
+        for level, more in ((5, {}), (6, {}), (7, {'states': [one_way]})):
+            self.write(f'patches/klp_{level}.json', {'name': f'klp_{level}', 'vendor': 'acme', 'stream': 'base', 'level': level,
+                                                     'cumulative': True, **more})
+        patches = '--repository=' + os.path.join(self.dir, 'patches')
+        stuck = host('stuck', 7)
+        stuck['inventory']['patches'][0].update(states=[one_way], cumulative=True)
+        hosts = self.hosts(host('up', 5), stuck, host('there', 6), host('held', 5, hold='no'))
+        six = self.write('six.json', {'rules': [rule('a', level=6)]})
+        def refused(document):
+            return json.loads(self.check(0, 'fleet', 'plan', '--json', NOW, hosts, patches, document).out.splitlines()[-1])[
+                'refused_by_policy']
+
+        lines, _ = self.plan(0, hosts, patches, six)
+        self.assertEqual([(o['hostname'], o['verdict'], o.get('plan', {}).get('verdict')) for o in lines],
+                         [('up', 'change', 'allow'), ('stuck', 'change', 'refuse'), ('there', 'done', None), ('held', 'stay', None)])
+        self.assertIn('block-disable', lines[1]['plan']['rules'])
+        self.assertIn('one-way', lines[1]['plan']['message'])
+        self.assertEqual((refused(six)['hosts'], refused(six)['block-disable']), (1, 1))
+        text = self.check(0, 'fleet', 'plan', NOW, hosts, patches, six).out
+        self.assertRegex(text, r'stuck +7 +6 +refused +[a-z,-]*block-disable')
+        self.assertIn('The policy would refuse 1 hosts', text)
+        # Another policy, another answer.
+        lines, _ = self.plan(0, hosts, patches, '--profile=upstream', six)
+        self.assertNotIn('block-disable', lines[1]['plan']['rules'])
+        # Irreversible unless the rule accepts it; and a patch that isn't there.
+        for more, verdict in (({}, 'refuse'), ({'accept_irreversible': True}, 'allow')):
+            seven = self.write('seven.json', {'rules': [rule('a', level=7, **more)]})
+            lines, _ = self.plan(0, self.hosts(host('up', 5)), patches, seven)
+            self.assertEqual(lines[0]['plan']['verdict'], verdict)
+        eight = self.write('eight.json', {'rules': [rule('a', level=8)]})
+        lines, _ = self.plan(0, hosts, patches, eight)
+        self.assertIn('no patch of level 8', lines[0]['plan']['message'])
+        self.assertEqual(refused(eight)['no_patch'], 1)
+        # Without patches nothing is planned, and a policy means nothing.
+        self.assertNotIn('plan', self.plan(0, self.hosts(host('up', 5)), eight)[0][0])
+        self.check(2, 'fleet', 'plan', NOW, hosts, '--profile=upstream', eight)
+        self.check(2, 'fleet', 'diff', hosts, patches, six, eight)
+
     def test_a_line_that_is_no_host_is_said_and_the_rest_goes_on(self):
         d = self.write('a.json', {'rules': [rule('all', level=7)]})
         inventory = self.write('hosts.jsonl', '\n'.join((json.dumps(host('a')), '{"hostname": "b\\u001b"}', '',
