@@ -61,11 +61,11 @@ int converge_grant(Converge *c, const char *token) {
 }
 
 /* Whether it is there. */
-static bool slot_ready(Converge *c) {
+static bool slot_ready(Converge *c, const FleetDecision *d) {
         char text[SD_ID128_STRING_MAX];
         sd_id128_t id;
 
-        if (!c->manager->config.fleet_slot || (c->slot_granted && *converge_slot_wanted(c)))
+        if ((!c->manager->config.fleet_slot && !d->rule->slot) || (c->slot_granted && *converge_slot_wanted(c)))
                 return true;
         if (!*converge_slot_wanted(c)) {
                 if (sd_id128_randomize(&id) < 0)
@@ -509,7 +509,7 @@ void converge_begin(Converge *c, const FleetDecision *d) {
                 converge_set_phase(c, CONVERGE_REFUSED, c->refused);
                 return;
         }
-        if (!slot_ready(c)) {
+        if (!slot_ready(c, d)) {
                 converge_set_phase(c, CONVERGE_SLOT, "Waits for klp-fleet to say that it is this host's turn");
                 return;
         }

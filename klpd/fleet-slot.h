@@ -5,7 +5,7 @@
  * klp-fleet, which asks a FleetLock server; klpd itself opens no network socket. This header is the contract
  * between the two.
  *
- * When a slot is needed: FleetSlot=yes in klpd.conf(5). Only what converges needs one; requests by hand,
+ * When a slot is needed: FleetSlot=yes in klpd.conf(5), or "slot": true in the rule that has won. Only what converges needs one; requests by hand,
  * trials that are resumed and what is applied at boot don't.
  *
  * D-Bus, object /org/klpd1 of org.klpd1, interface org.klpd1.Slot:

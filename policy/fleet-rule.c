@@ -428,6 +428,7 @@ static int read_rule(JsonReader *r, const JsonValue *value, void *target) {
                         {"not_after", fleet_read_time, offsetof(FleetRule, not_after), false},
                         {"accept_irreversible", json_read_bool, offsetof(FleetRule, accept_irreversible),
                          false},
+                        {"slot", json_read_bool, offsetof(FleetRule, slot), false},
                         {"intermediates", read_intermediates, offsetof(FleetRule, intermediates), false},
         };
         FleetDocument *d = target;

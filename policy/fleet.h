@@ -114,6 +114,7 @@ typedef struct FleetRule {
         size_t n_windows;
         uint64_t splay, not_after;
         bool accept_irreversible;
+        bool slot; /* a change waits until it is the host's turn (FleetSlot= of klpd.conf(5) does it for all) */
         char **intermediates; /* names of patches, NULL-terminated, or NULL */
 } FleetRule;
 

@@ -569,9 +569,7 @@ static void test_a_change_waits_for_its_slot_and_gives_it_back(void **state) {
         Fixture *f = *state;
         char token[SLOT_TOKEN_MAX + 1];
 
-        tree_write(&f->tree, "etc/klpd/klpd.conf",
-                   "[Manager]\nProbationSec=0\nFleetRetrySec=1ms\nFleetTries=2\nFleetSlot=yes\n");
-        want(f, "1");
+        document(f, "a.json", "{\"rules\": [{\"name\": \"all\", \"level\": 1, \"slot\": true}]}");
         start(f);
         UNTIL(f, phase_is(f, "slot"));
         assert_int_equal(converge_slot_state(f->m->converge), SLOT_WANTED);

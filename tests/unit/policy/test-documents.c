@@ -548,7 +548,7 @@ static void test_fleet_schema_says_what_the_parser_accepts(void **arg) {
                          "\"any\":[{\"os\":[\"x\"]}],\"not\":[{\"os\":[\"x\"]}]},"
                          "\"rollout\":10,\"salt\":\"s\",\"windows\":[{\"calendar\":\"Sat 02:00\","
                          "\"duration\":\"2h\",\"timezone\":\"UTC\"}],\"splay\":\"1h\","
-                         "\"not_after\":\"2027-01-01T00:00:00Z\",\"accept_irreversible\":true}]}");
+                         "\"not_after\":\"2027-01-01T00:00:00Z\",\"accept_irreversible\":true,\"slot\":true}]}");
         for (unsigned i = 0; i < ELEMENTSOF(goals); i++) {
                 char text[512];
 
