@@ -411,6 +411,11 @@ static bool next_read(FleetLoader *l, FleetNext *n) {
                 n->source.st_signature = (struct stat) {};
         if (take_same(l, n))
                 return true;
+        /* What comes over the network needs a signature anyway. */
+        if (!n->source.network && n->source.st.st_mode & (S_IWGRP | S_IWOTH)) {
+                set_problem(n, true, "it may be written by others than its owner (chmod go-w)");
+                return true;
+        }
         r = fleet_file_read(path, JSON_SIZE_MAX, &l->text, &l->size);
         if (r >= 0) {
                 r = fleet_file_read(signature, SIGNATURE_SIZE_MAX, &p7s, &size);

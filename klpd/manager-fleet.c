@@ -48,9 +48,7 @@ static int get_message(sd_bus *bus, const char *path, const char *interface, con
         return sd_bus_message_append(reply, "s", m->converge->message ?: "");
 }
 
-/* "/etc/klpd/fleet.d/x.json: …" for each file that isn't what is in force, and for the record. */
-static int fleet_problems(const Manager *m, char ***ret) {
-        _cleanup_strv_free_ char **l = NULL;
+int manager_fleet_problems(const Manager *m, char ***l) {
         const Converge *c = m->converge;
         const FleetSource *missing, *sources;
         char text[1200];
@@ -58,24 +56,21 @@ static int fleet_problems(const Manager *m, char ***ret) {
         int r = 0;
 
         if (c->record_problem)
-                r = strv_extend(&l, c->record_problem);
+                r = strv_extend(l, c->record_problem);
         missing = c->loader ? fleet_loader_missing(c->loader) : NULL;
         sources = c->loader ? fleet_loader_sources(c->loader, &n) : NULL;
         if (r >= 0 && missing && (missing < sources || missing >= sources + n)) {
                 (void) snprintf(text, sizeof(text), "%s: %s", missing->path, missing->problem);
-                r = strv_extend(&l, text);
+                r = strv_extend(l, text);
         }
         for (size_t i = 0; r >= 0 && i < n; i++) {
                 if (!sources[i].problem)
                         continue;
                 (void) snprintf(text, sizeof(text), "%s: %s%s", sources[i].path, sources[i].problem,
                                 sources[i].document ? "; what was in force before stays" : "");
-                r = strv_extend(&l, text);
+                r = strv_extend(l, text);
         }
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(l);
-        return 0;
+        return r;
 }
 
 static int get_problems(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -83,7 +78,7 @@ static int get_problems(sd_bus *bus, const char *path, const char *interface, co
         _cleanup_strv_free_ char **l = NULL;
         int r;
 
-        r = fleet_problems(userdata, &l);
+        r = manager_fleet_problems(userdata, &l);
         return r < 0 ? r : sd_bus_message_append_strv(reply, l);
 }
 
@@ -311,9 +306,11 @@ void manager_fleet_changed(Manager *m) {
         int r;
 
         manager_metrics_changed(m);
-        if (!m->bus)
+        /* Not while the kernel is being told (see job_changed()): decided again when that is over. */
+        if (!m->bus || (m->job && m->job->transaction->pending))
                 return;
         announce_slot(m);
+        (void) sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Problems", NULL);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, FLEET_INTERFACE, "Managed", "Stream", "Rule",
                                            "Document", "Verdict", "Reason", "Phase", "Message", "Level", "Desired",
                                            "Drift", "Overridden", "Until", "LastSuccess", "Documents", "Problems",

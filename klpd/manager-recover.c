@@ -123,6 +123,13 @@ int manager_problems(Manager *m, char ***ret) {
                 (void) snprintf(text, sizeof(text), "The policy can't be read: %s", m->world.policy_problem);
                 r = strv_extend(&l, text);
         }
+        if (r >= 0)
+                r = manager_fleet_problems(m, &l);
+        if (r >= 0 && m->fleet_status.drift) {
+                (void) snprintf(text, sizeof(text), "Drift from fleet rule %s, see 'klpctl fleet status': %s",
+                                m->fleet_status.rule, m->converge->message ?: m->fleet_status.reason);
+                r = strv_extend(&l, text);
+        }
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(l);

@@ -185,6 +185,8 @@ extern const sd_bus_vtable manager_fleet_vtable[], manager_slot_vtable[];
 void manager_find_fleet_user(Manager *m);
 /* Something of org.klpd1.Fleet or org.klpd1.Slot may be another than the bus was told. */
 void manager_fleet_changed(Manager *m);
+/* Adds "/etc/klpd/fleet.d/x.json: …" for each file that isn't what is in force, and for the record. */
+int manager_fleet_problems(const Manager *m, char ***l);
 /* Both count for FleetStatus. */
 void manager_count_refusal(Manager *m, const Plan *plan);
 void manager_count_job(Manager *m, const Transaction *t);

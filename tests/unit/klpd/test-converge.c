@@ -217,6 +217,9 @@ static void test_a_broken_file_leaves_the_last_good_one_in_force(void **state) {
         assert_string_equal(fake_log(f->hands), "");
         want(f, "2");
         UNTIL(f, fake_is_enabled(f->hands, "p2") && status(f)->n_problems == 0);
+        /* One that anybody may write isn't the administrator's. */
+        assert_int_equal(fchmodat(f->tree.fd, "etc/klpd/fleet.d/a.json", 0666, 0), 0);
+        UNTIL(f, status(f)->n_problems == 1 && told(f, "refused"));
 }
 
 static void test_nothing_is_decided_while_a_document_never_was_good(void **state) {
@@ -410,6 +413,7 @@ static void request(Fixture *f, RequestKind kind, const char *patch) {
 }
 
 static void test_what_is_decided_by_hand_counts_until_it_is_given_back(void **state) {
+        _cleanup_strv_free_ char **problems = NULL;
         Fixture *f = *state;
         Failure failure = {};
 
@@ -420,6 +424,9 @@ static void test_what_is_decided_by_hand_counts_until_it_is_given_back(void **st
         UNTIL(f, status(f)->overridden);
         assert_true(status(f)->drift);
         assert_true(told(f, "override"));
+        assert_true(manager_problems(f->m, &problems) >= 0);
+        assert_int_equal(strv_length(problems), 1);
+        assert_non_null(strstr(problems[0], "Drift"));
         idle(f);
         assert_true(fake_is_enabled(f->hands, "p1"));
         assert_int_equal(converge_resume(f->m->converge, 0, &failure), 0);
