@@ -284,8 +284,8 @@ static int begin_enable(struct klp_shim_copy *copy)
 	op->new_patch.managed = true;
 	op->change.new_patch = &op->new_patch;
 	ret = read_stack(copy, &self);
-	/* Room for this one too, or its own disable would have none. */
-	if (!ret && op->change.n_stack >= KLP_SHIM_MAX_STACK)
+	/* Room for this one on top, or its own disable would have none. */
+	if (!ret && !copy->patch.replace && op->change.n_stack >= KLP_SHIM_MAX_STACK)
 		ret = -E2BIG;
 	if (ret) {
 		copy->reason = "too many livepatches or states are enabled";

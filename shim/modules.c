@@ -5,7 +5,8 @@
  * Whatever a plan depends on moves the generation.  A plain patch is enabled
  * by its own init and disabled through sysfs, and nobody announces the latter;
  * what can be seen of it is its module's reference count (at each command) and,
- * in the hook of an enable, the core's list itself.
+ * in the hook of an enable, the core's list itself.  Those that are there when
+ * the shim comes are looked up once.
  *
  * Locking: records under klp_shim_mutex; a module that has a record exists,
  * since its going is announced before it is freed.
@@ -64,26 +65,6 @@ void klp_shim_modules_refresh(void)
 }
 
 /*
- * A plain patch that was enabled before the shim was loaded is seen for the
- * first time in the core's list.  Without memory for a record it stays unknown.
- */
-static void record_earlier(struct klp_patch *patch)
-{
-	struct livepatch_module *m;
-
-	if (klp_shim_is_managed(patch->mod) || find_module_record(patch->mod))
-		return;
-	m = kzalloc(sizeof(*m), GFP_KERNEL);
-	if (!m)
-		return;
-	m->mod = patch->mod;
-	m->live = true;
-	m->used = true;
-	m->listed = true;
-	list_add_tail(&m->node, &modules);
-}
-
-/*
  * In the hook of an enable: the plain patches that the core has, against what
  * was known.  Each difference counts once, so a module that stays referenced
  * for good after a forced disable doesn't make every later enable stale.
@@ -92,9 +73,6 @@ void klp_shim_modules_compare(struct list_head *core_head)
 {
 	struct livepatch_module *m;
 	struct klp_patch *patch;
-
-	klp_shim_for_each_core_patch(patch, core_head)
-		record_earlier(patch);
 
 	list_for_each_entry(m, &modules, node) {
 		bool listed = false;
@@ -110,17 +88,25 @@ void klp_shim_modules_compare(struct list_head *core_head)
 	}
 }
 
-static int module_coming(struct module *mod)
+static struct livepatch_module *add_record(struct module *mod, gfp_t gfp)
 {
-	struct livepatch_module *m = kzalloc(sizeof(*m), GFP_KERNEL);
+	struct livepatch_module *m = kzalloc(sizeof(*m), gfp);
 
 	if (!m)
-		return -ENOMEM;
+		return NULL;
 	m->mod = mod;
 	/* A plain patch: enabled by its init, which runs next. */
 	m->used = true;
 	m->listed = true;
 	list_add_tail(&m->node, &modules);
+	return m;
+}
+
+static int module_coming(struct module *mod)
+{
+	/* record_present() may have been first. */
+	if (!find_module_record(mod) && !add_record(mod, GFP_KERNEL))
+		return -ENOMEM;
 	klp_shim_changed();
 	return 0;
 }
@@ -129,9 +115,10 @@ static bool module_live(struct module *mod)
 {
 	struct livepatch_module *m = find_module_record(mod);
 
-	if (!m)
-		return false;
-	m->live = true;
+	if (!m)		/* on its way when the shim came */
+		m = add_record(mod, GFP_KERNEL);
+	if (m)
+		m->live = true;
 	klp_shim_changed();
 	return true;
 }
@@ -145,7 +132,7 @@ static bool module_going(struct module *mod)
 	m = find_module_record(mod);
 	klp_shim_changed();
 	if (!m)
-		return true;	/* loaded before the shim */
+		return false;
 	was_live = m->live;
 	list_del(&m->node);
 	kfree(m);
@@ -186,9 +173,59 @@ static struct notifier_block module_nb = {
 	.notifier_call = module_event,
 };
 
+/*
+ * Modules that were loaded before this one.  All are in the kset of /sys/module,
+ * and while one is there it isn't freed; one that goes is announced after its
+ * state says so, and the notifier waits for klp_shim_mutex.
+ */
+static int record_present(void)
+{
+	struct kset *kset = THIS_MODULE->mkobj.kobj.kset;
+	struct kobject *kobj;
+	int ret = 0;
+
+	lockdep_assert_held(&klp_shim_mutex);
+
+	spin_lock(&kset->list_lock);
+	list_for_each_entry(kobj, &kset->list, entry) {
+		struct module *mod = container_of(kobj, struct module_kobject, kobj)->mod;
+		enum module_state state = mod ? READ_ONCE(mod->state) : MODULE_STATE_GOING;
+		struct livepatch_module *m;
+
+		/* What is built in has no module. */
+		if (state == MODULE_STATE_GOING || !is_livepatch_module(mod) ||
+		    find_module_record(mod))
+			continue;
+		m = add_record(mod, GFP_ATOMIC);
+		if (!m) {
+			ret = -ENOMEM;
+			break;
+		}
+		m->live = state == MODULE_STATE_LIVE;
+		if (m->live) {
+			/* Enabled or not: the core's list isn't known yet. */
+			m->used = module_refcount(mod) > 0;
+			m->listed = m->used;
+		}
+	}
+	spin_unlock(&kset->list_lock);
+	return ret;
+}
+
 int klp_shim_modules_init(void)
 {
-	return register_module_notifier(&module_nb);
+	int ret;
+
+	ret = register_module_notifier(&module_nb);
+	if (ret)
+		return ret;
+
+	mutex_lock(&klp_shim_mutex);
+	ret = record_present();
+	mutex_unlock(&klp_shim_mutex);
+	if (ret)
+		klp_shim_modules_exit();
+	return ret;
 }
 
 void klp_shim_modules_exit(void)

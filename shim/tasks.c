@@ -65,6 +65,7 @@ int klp_shim_nl_tasks_start(struct netlink_callback *cb)
 	u32 room;
 
 	if (!netlink_capable(cb->skb, CAP_SYS_PTRACE)) {
+		/* Lost on kernels whose generic netlink has none for the start of a dump. */
 		NL_SET_ERR_MSG(cb->extack, "CAP_SYS_PTRACE is needed to list tasks");
 		return -EPERM;
 	}

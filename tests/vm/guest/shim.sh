@@ -12,13 +12,16 @@
 # and in scenarios of the patches klp_test_a, _b ...:
 #
 #   load b PARAMETER...      it registers
-#   patch_on b, patch_off b  a change that completes, predicted
+#   patch_on b, patch_off b  a change that completes, predicted (of klp_test_b; any other patch has its whole name here)
+#   plain_off NAME           a plain patch is disabled
 #   stall b                  a task sleeps in b's function: a transition that b goes away or is covered in waits; let_go
 #   stall target             the same in klp_test_target (loaded), for one that redirects its functions
 #   part NAME                the callbacks since the last part are those of section "== NAME" of $EXPECTS/$SCENARIO.trace
 #
 # Plain patches with states, which the shim doesn't know before a change, are named in $plain: "NAME=ID:VERSION,...".
 plain=
+# Patches that define, or trace, only some of the callbacks that are due: which, as an ERE for the beginning of such lines.
+traced=
 
 # Everything that callbacks have traced since the boot: "PATCH STATE CALLBACK ...", per-object ones with the object.
 callbacks() { dmesg | sed -n 's/.*klp_trace: //p'; }
@@ -38,6 +41,10 @@ predict() {
 happened() {
 	callbacks | tail -n "+$((predict_seen + 1))" | grep -E '^[^ ]+ [0-9]+ ' | sed 's/ data [0-9]*$//' \
 		>"$TMPDIR/predict.have"
+	if [ "$traced" ]; then
+		grep -E "^($traced)" "$TMPDIR/predict.want" >"$TMPDIR/predict.traced"
+		mv "$TMPDIR/predict.traced" "$TMPDIR/predict.want"
+	fi
 	expect_same "as predicted: $predict_what" "$TMPDIR/predict.want" "$TMPDIR/predict.have"
 }
 
@@ -81,18 +88,30 @@ enable() {
 	return "$enable_status"
 }
 
+full_name() {
+	case $1 in
+	klp_*) echo "$1" ;;
+	*) echo "klp_test_$1" ;;
+	esac
+}
+
 patch_on() {
-	predict enable "klp_test_$1" complete
-	must "enable $1" enable "klp_test_$1"
-	wait_for 60 "the transition of $1 completes" settled "klp_test_$1"
+	predict enable "$(full_name "$1")" complete
+	must "enable $1" enable "$(full_name "$1")"
+	wait_for 60 "the transition of $1 completes" settled "$(full_name "$1")"
 	happened
 }
 
 patch_off() {
-	predict disable "klp_test_$1" complete
-	echo 0 >"/sys/kernel/livepatch/klp_test_$1/enabled"
-	wait_for 60 "$1 is disabled" gone "klp_test_$1"
+	predict disable "$(full_name "$1")" complete
+	echo 0 >"/sys/kernel/livepatch/$(full_name "$1")/enabled"
+	wait_for 60 "$1 is disabled" gone "$(full_name "$1")"
 	happened
+}
+
+plain_off() {
+	echo 0 >"/sys/kernel/livepatch/$1/enabled"
+	wait_for 60 "$1 is disabled" gone "$1"
 }
 
 sleeps_in() { grep -q "$2" "/proc/$1/stack"; }
