@@ -2,6 +2,7 @@
 /*
  * See klp_bench.h.  Parameters shim_get_ps and core_get_ps: picoseconds per
  * klp_shim_shadow_get() and klp_shadow_get() of the same variable, once enabled.
+ * With `trace` its states have all callbacks, traced as in klp_test.h.
  */
 #include "klp_bench.h"
 #include "klp_shim.h"
@@ -13,6 +14,8 @@
 
 static uint states;
 module_param(states, uint, 0444);
+static bool trace;
+module_param(trace, bool, 0444);
 
 static struct klp_shim_state table[MAX_BENCH_STATES + 1];
 
@@ -24,9 +27,33 @@ static struct klp_shim_patch patch = {
 	.states = table,
 };
 
-static int make_variable(struct klp_shim_state *state)
+static void trace_call(const struct klp_shim_state *state, const char *callback)
 {
+	if (trace)
+		pr_info("klp_trace: %s %llu %s\n", THIS_MODULE->name, state->id, callback);
+}
+
+static int pre_patch(struct klp_shim_state *state)
+{
+	trace_call(state, __func__);
+	if (!state->shadow_size)
+		return 0;
 	return klp_shim_shadow_get_or_alloc(state, &patch, GFP_KERNEL, NULL, NULL) ? 0 : -ENOMEM;
+}
+
+static void post_patch(struct klp_shim_state *state)
+{
+	trace_call(state, __func__);
+}
+
+static void pre_unpatch(struct klp_shim_state *state)
+{
+	trace_call(state, __func__);
+}
+
+static void post_unpatch(struct klp_shim_state *state)
+{
+	trace_call(state, __func__);
 }
 
 static u64 measure(bool shim)
@@ -72,11 +99,17 @@ static int __init klp_bench_managed_init(void)
 		table[i].id = i + 1;
 		table[i].version = 1;
 		table[i].name = "bench";
+		if (!trace)
+			continue;
+		table[i].pre_patch = pre_patch;
+		table[i].post_patch = post_patch;
+		table[i].pre_unpatch = pre_unpatch;
+		table[i].post_unpatch = post_unpatch;
 	}
 	if (states) {
 		table[0].flags = KLP_SHIM_STATE_SHADOW;
 		table[0].shadow_size = sizeof(u64);
-		table[0].pre_patch = make_variable;
+		table[0].pre_patch = pre_patch;
 	}
 	return klp_shim_register_patch(&patch);
 }

@@ -7,17 +7,20 @@
  *   states=ID:VERSION:FLAGS,...  flags as in klp_shim_abi.h, takeover and
  *			shadow members follow them; with `shadow` each pre_patch
  *			and pre_takeover makes one variable, bound to the entry
- *   cumulative, level	as in struct klp_shim_patch
+ *   cumulative, level, vendor, stream, summary	as in struct klp_shim_patch
+ *   statename	the name of every state
  *   vmlinux, target	patch cmdline_proc_show, the functions of klp_test_target
  *   fail=ID		pre_patch and pre_takeover of that state return -EIO
  *   objfail=N		per-object pre_patch callbacks return -EIO: 1 every one, 2 that of
  *			klp_test_target alone
+ *   initwait		init waits, after it has registered, until `hold` is N
  *   initfail		init fails after it has registered, and leaves that behind
  *   twice		init registers twice
  *   hold=Y		post_patch and post_takeover sleep, with the core's lock held,
  *			until `hold` is N
  *   api=Y		callbacks trace what klp_shim_get_state() and
  *			klp_shim_get_prev_state() say: "klp_trace: PATCH api ..."
+ *   data=ID:NUMBER	becomes the state's data
  *   idle		reads what klp_shim_get_prev_state(1) answers, in no callback
  *   stall=Y		tasks that read /proc/cmdline sleep in the patched function
  *			until `stall` is N, or they are killed
@@ -57,6 +60,8 @@ static bool initfail;
 module_param(initfail, bool, 0444);
 static bool twice;
 module_param(twice, bool, 0444);
+static bool initwait;
+module_param(initwait, bool, 0444);
 static bool api;
 module_param(api, bool, 0644);
 static bool objtrace;
@@ -65,8 +70,11 @@ static bool quiet;
 module_param(quiet, bool, 0644);
 static uint destroyed;
 module_param(destroyed, uint, 0444);
-static char *vendor = "test";
+static char *vendor = "test", *stream = "base", *summary = "A patch for tests", *statename = "test";
 module_param(vendor, charp, 0444);
+module_param(stream, charp, 0444);
+module_param(summary, charp, 0444);
+module_param(statename, charp, 0444);
 
 static bool stall, hold;
 static DECLARE_WAIT_QUEUE_HEAD(stalled);
@@ -152,6 +160,24 @@ static int idle_get(char *buffer, const struct kernel_param *kp)
 
 static const struct kernel_param_ops idle_ops = { .get = idle_get };
 module_param_cb(idle, &idle_ops, NULL, 0444);
+
+static int data_set(const char *val, const struct kernel_param *kp)
+{
+	struct klp_shim_state *state;
+	unsigned long number;
+	u64 id;
+
+	if (sscanf(val, "%llu:%lu", &id, &number) != 2)
+		return -EINVAL;
+	state = klp_shim_get_state(&patch, id);
+	if (!state)
+		return -ENOENT;
+	state->data = (void *)number;
+	return 0;
+}
+
+static const struct kernel_param_ops data_ops = { .set = data_set };
+module_param_cb(data, &data_ops, NULL, 0200);
 
 static int pre_patch(struct klp_shim_state *state)
 {
@@ -271,8 +297,6 @@ static struct klp_object objs[3];
 
 static struct klp_shim_patch patch = {
 	.mod = THIS_MODULE,
-	.stream = "base",
-	.summary = "A patch for tests",
 	.objs = objs,
 	.states = table,
 };
@@ -300,7 +324,7 @@ static int parse_states(void)
 			return -EINVAL;
 		if (p[n] == ',')
 			n++;
-		state->name = "test";
+		state->name = statename;
 		state->pre_patch = pre_patch;
 		state->post_patch = post_patch;
 		state->pre_unpatch = pre_unpatch;
@@ -326,6 +350,8 @@ static int __init klp_test_init(void)
 	if (ret)
 		return ret;
 	patch.vendor = vendor;
+	patch.stream = stream;
+	patch.summary = summary;
 	patch.level = level;
 	patch.cumulative = cumulative;
 	if (vmlinux)
@@ -339,6 +365,8 @@ static int __init klp_test_init(void)
 		ret = klp_shim_register_patch(&patch);
 		pr_info("klp_trace: %s registered twice: %d\n", THIS_MODULE->name, ret);
 	}
+	if (initwait)
+		hold_on();
 	return initfail ? -EIO : 0;
 }
 module_init(klp_test_init);

@@ -11,6 +11,8 @@
  *   undeclared=Y	pre_patch of state 2 wants a variable
  *   constructed, destroyed	how often
  *
+ * Callbacks of both are traced as in klp_test.h.
+ *
  * Locking: the lock of the module's parameters serialises `do`.
  */
 #include <linux/module.h>
@@ -45,17 +47,41 @@ static void destroy(void *obj, void *shadow_data)
 	destroyed++;
 }
 
-static int pre_patch_2(struct klp_shim_state *state)
+static void trace(const struct klp_shim_state *state, const char *callback)
 {
-	if (!READ_ONCE(undeclared))
+	pr_info("klp_trace: %s %llu %s\n", THIS_MODULE->name, state->id, callback);
+}
+
+static int pre_patch(struct klp_shim_state *state)
+{
+	trace(state, __func__);
+	if (state->id != 2 || !READ_ONCE(undeclared))
 		return 0;
 	return klp_shim_shadow_alloc(state, state, GFP_KERNEL, construct, NULL) ? 0 : -ENODATA;
 }
 
+static void post_patch(struct klp_shim_state *state)
+{
+	trace(state, __func__);
+}
+
+static void pre_unpatch(struct klp_shim_state *state)
+{
+	trace(state, __func__);
+}
+
+static void post_unpatch(struct klp_shim_state *state)
+{
+	trace(state, __func__);
+}
+
+#define CALLBACKS							\
+	.pre_patch = pre_patch, .post_patch = post_patch,		\
+	.pre_unpatch = pre_unpatch, .post_unpatch = post_unpatch
 #define STATES(STATE)							\
-	STATE(counted, 1, 1, SHADOW, "counted",				\
+	STATE(counted, 1, 1, SHADOW, "counted", CALLBACKS,		\
 	      .shadow_size = sizeof(struct counted), .shadow_dtor = destroy)	\
-	STATE(bare, 2, 1, NONE, "bare", .pre_patch = pre_patch_2)
+	STATE(bare, 2, 1, NONE, "bare", CALLBACKS)
 KLP_SHIM_DECLARE_STATES(STATES);
 
 static noinline int klp_cmdline_proc_show(struct seq_file *m, void *v)

@@ -9,6 +9,7 @@
  *   parameters/interruptible	Y: any signal ends that sleep, too (the write is
  *			restarted then)
  *   parameters/kthread	Y: a kernel thread sleeps in it, too
+ *   parameters/hidden	a variable that only this file knows, for relocations
  *
  * Locking: the wait queue's.
  */
@@ -25,6 +26,9 @@ static bool interruptible;
 module_param(interruptible, bool, 0644);
 
 static int value;
+
+static int klp_test_target_hidden;
+module_param_named(hidden, klp_test_target_hidden, int, 0444);
 
 static noinline int klp_test_target_value(void)
 {
