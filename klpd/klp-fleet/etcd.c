@@ -455,7 +455,7 @@ int etcd_new(sd_event *event, Http *http, const EtcdConfig *config, const char *
         if (*config->status_prefix)
                 (void) snprintf(e->status_key, sizeof(e->status_key), "%.*s%s",
                                 (int) (sizeof(e->status_key) - LOCK_ID_MAX - 1), config->status_prefix, id);
-        r = sd_event_add_time_relative(event, &e->timer, CLOCK_MONOTONIC, 0, 0, on_timer, e);
+        r = sd_event_add_time_relative(event, &e->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, e);
         e->waiting = true; /* for the loop */
         if (r >= 0)
                 r = sd_event_add_time_relative(event, &e->refresh, CLOCK_MONOTONIC, 0, 0, on_refresh, e);

@@ -168,7 +168,7 @@ int fleet_lock_new(sd_event *event, Http *http, const LockConfig *config, const 
         l->grant = grant;
         l->userdata = userdata;
         l->backoff = (Backoff) { config->retry_usec, config->retry_max_usec, 0 };
-        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 0, on_retry, l);
+        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 1000, on_retry, l);
         if (r >= 0)
                 r = sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
         if (r < 0) {

@@ -205,7 +205,7 @@ int http_new(sd_event *event, Http **ret) {
         h->multi = curl_multi_init();
         if (!h->multi)
                 return -ENOMEM;
-        r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 0, on_timer, h);
+        r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, h);
         if (r < 0)
                 return r;
         (void) sd_event_source_set_description(h->timer, "curl-timer");

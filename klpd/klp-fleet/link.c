@@ -283,7 +283,7 @@ int link_new(sd_event *event, const char *id, const LinkHandlers *handlers, Link
         l->event = sd_event_ref(event);
         l->id = id;
         l->handlers = *handlers;
-        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 0, on_timer, l);
+        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 10000, on_timer, l);
         if (r < 0) {
                 link_free(l);
                 return r;

@@ -13,8 +13,8 @@ CONFIG = '''[Host]
 Id=host-1
 [Etcd]
 Endpoints={url}
-RetrySec=20ms
-RetryMaxSec=100ms
+RetrySec=10ms
+RetryMaxSec=20ms
 TimeoutSec=10s
 LeaseSec=3s
 '''
@@ -39,12 +39,12 @@ READS = [
     b'{"header":{"revision":"1","revision":"2"},"responses":[]}',
     read_reply(revision='0'), read_reply(revision='-1'), read_reply(revision=''), read_reply(revision='9223372036854775807'),
     read_reply(revision='99999999999999999999999'), read_reply(revision=['7']), read_reply(revision=1.5),
-    read_reply('x' * (9 << 20)), read_reply(signature='x' * 70000), read_reply() + b'{}', b'x' * (20 << 20),
+    read_reply('x' * (9 << 20)), read_reply(signature='x' * 70000), read_reply() + b'{}', b'x' * (12 << 20),
 ]
 
 # Each ends a watch, or is nothing.
 WATCHES = [
-    b'', b'\n' * 1000, b'{"result":{}}\n' * 100000, b'x' * (20 << 20), b'{"result":{"events":{}}}\n',
+    b'', b'\n' * 1000, b'{"result":{}}\n' * 100000, b'x' * (12 << 20), b'{"result":{"events":{}}}\n',
     b'{"result":{"canceled":true,"compact_revision":"99"}}\n', b'{"result":{"canceled":true,"cancel_reason":"\\u0000"}}\n',
     b'{"error":{"message":"no"}}\n', b'{"result":{"compact_revision":"x"}}\n', b'\x00' * 100 + b'\n',
     b'{"result":{"events":[{}]}}\n' * 1000,
