@@ -85,6 +85,7 @@ static const struct {
         { "file", required_argument, ARG_FILE, TAKES_HISTORY },
         { "replace", no_argument, ARG_REPLACE, TAKES_IMPORT },
         { "remove", no_argument, ARG_REMOVE, TAKES_RELEASE },
+        { "yes", no_argument, 'y', TAKES_YES },
         { "kernel", required_argument, ARG_KERNEL, TAKES_REMOVE },
 };
 
@@ -151,9 +152,11 @@ static void help(const Ctl *c) {
                "     --replace              Other content under the same name is replaced\n"
                "     --kernel RELEASE       Remove the patch of this kernel, not of the running one\n"
                "     --remove               Take it out of quarantine\n"
+               "\n%sforce:%s\n"
+               "  -y --yes                  Don't ask whether that is wanted\n"
                "\nExit status: 0 done or nothing to do, 1 failed, 2 usage, 3 refused by the policy,\n"
                "4 not authorised, 5 timed out and reversed. See klpctl(8).\n",
-               on, off, on, off, on, off, on, off, on, off, on, off);
+               on, off, on, off, on, off, on, off, on, off, on, off, on, off);
 }
 
 static int parse_json_mode(Ctl *c, const char *value) {
@@ -328,6 +331,9 @@ static int apply_option(Ctl *c, int option, const char *value) {
         case 'r':
                 a->reverse = true;
                 break;
+        case 'y':
+                a->yes = true;
+                break;
         case 'b':
                 a->boot = true;
                 break;
@@ -374,7 +380,7 @@ int arguments_parse(Ctl *c, int argc, char **argv, char ***ret_words, int *ret_n
                 table[i] = (struct option){ options[i].name, options[i].has_arg, NULL, options[i].value };
 
         opterr = 0;
-        while ((option = getopt_long(argc, argv, ":hlqn:rb", table, NULL)) >= 0) {
+        while ((option = getopt_long(argc, argv, ":hlqn:rby", table, NULL)) >= 0) {
                 if (option == ':')
                         return ctl_usage(c, "'%s' needs an argument.", argv[optind - 1]);
                 if (option == '?')

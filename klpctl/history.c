@@ -23,6 +23,8 @@ static const char *const message_ids[] = {
         KLPD_MESSAGE_UNLOADED,    KLPD_MESSAGE_STATE,     KLPD_MESSAGE_FOREIGN,  KLPD_MESSAGE_DAEMON,
         KLPD_MESSAGE_REPOSITORY,  KLPD_MESSAGE_STANDING,  KLPD_MESSAGE_RECOVERED,
         KLPD_MESSAGE_NUDGED,      KLPD_MESSAGE_FLEET,
+        KLPD_MESSAGE_NUDGED,      KLPD_MESSAGE_HEALTH,   KLPD_MESSAGE_FORCED,
+        KLPD_MESSAGE_KEPT,
 };
 
 typedef enum FieldKind {
@@ -69,6 +71,7 @@ static const struct {
         { "KLPD_RECOVERY", "recovery", FIELD_TEXT },
         { "KLPD_DOCUMENT", "document", FIELD_TEXT },
         { "KLPD_FLEET_RULE", "fleet_rule", FIELD_TEXT },
+        { "KLPD_BACK", "back", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };

@@ -300,16 +300,26 @@ static int result_status(const char *result, const char *error) {
         return ctl_error_status(error) == EXIT_DENIED ? EXIT_DENIED : EXIT_FAILED;
 }
 
+/* "rejected by uid 0: why; 'x' was taken back: it is disabled" */
+static void say_rejected(Job *j, const char *took) {
+        _cleanup_free_ char *message = text_printable(&j->c->terminal, json_string(j->result, "message"));
+
+        printf("%s%s (%s). It isn't applied again.\n", message && *message ? message : j->what,
+               message && *message ? "" : ": it wasn't enabled", took);
+}
+
 static void say_done(Job *j, const char *took) {
         const Terminal *t = &j->c->terminal;
         const char *name =
                 j->patch && *j->patch ? j->patch : json_string(json_member(j->result, "plan"), "patch");
         _cleanup_free_ char *patch = *name ? text_printable(t, name) : NULL;
-        bool disable = streq_ptr(j->type, "disable");
+        bool disable = streq_ptr(j->type, "disable"), reject = strncmp(j->what, "reject ", 7) == 0;
 
         printf("%s%s%s ", terminal_on(t, COLOUR_GREEN),
-               terminal_glyph(t, disable ? GLYPH_CIRCLE : GLYPH_DOT), terminal_off(t));
-        if (patch)
+               terminal_glyph(t, disable || reject ? GLYPH_CIRCLE : GLYPH_DOT), terminal_off(t));
+        if (reject)
+                say_rejected(j, took);
+        else if (patch)
                 printf("%s is %s (%s).\n", patch, disable ? "disabled" : "enabled", took);
         else
                 printf("Done: %s (%s).\n", j->what, took);
@@ -420,6 +430,8 @@ static int parse_job_path(Job *j, sd_bus_message *reply) {
         if (r < 0)
                 return r;
 
+        if (streq(path, "/")) /* there was nothing to take back */
+                return make_result(j, "done", "", "", "");
         number = strrchr(path, '/') + 1;
         if (parse_u32(number + (*number == '_'), &j->id) < 0)
                 return -EBADMSG;
@@ -463,6 +475,9 @@ int job_run(Ctl *c, sd_bus_message *call, const char *what) {
         r = parse_job_path(&j, reply);
         if (r < 0)
                 return ctl_bus_error(c, NULL, r, "understand klpd's answer");
+
+        if (j.result)
+                return conclude(&j);
 
         if (c->args.no_block) {
                 r = make_result(&j, "queued", "", "", "");

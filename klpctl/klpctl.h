@@ -55,6 +55,8 @@ typedef struct Arguments {
         bool replace, remove;
         const char *kernel;
 
+        bool yes; /* force */
+
         /* blocking, history */
         bool stacks, reverse, boot;
         const char *file;
@@ -102,6 +104,7 @@ enum {
         TAKES_FLEET = 1 << 9,
         TAKES_REASON = 1 << 10, /* only that */
         TAKES_RELEASE = 1 << 11, /* remove */
+        TAKES_YES = 1 << 12,
 };
 
 typedef struct Verb {
@@ -119,6 +122,7 @@ int verb_accept(Ctl *c, int n, char **words);
 int verb_apply(Ctl *c, int n, char **words);
 int verb_blocking(Ctl *c, int n, char **words);
 int verb_cancel(Ctl *c, int n, char **words);
+int verb_force(Ctl *c, int n, char **words);
 int verb_disable(Ctl *c, int n, char **words);
 int verb_downgrade(Ctl *c, int n, char **words);
 int verb_fleet(Ctl *c, int n, char **words);

@@ -26,6 +26,8 @@ static const Verb verbs[] = {
           "List the tasks that a transition waits for" },
         { "jobs", 0, 0, 0, verb_jobs, "", "List requests under way" },
         { "cancel", 0, 1, 0, verb_cancel, "[JOB]", "Stop a request, reversing what has begun" },
+        { "force", 0, 1, TAKES_REASON | TAKES_YES, verb_force, "[PATCH]",
+          "Finish a transition without the tasks in its way" },
         { "history", 0, 0, TAKES_HISTORY, verb_history, "", "Show every change, from the journal" },
         { "metrics", 0, 0, 0, verb_metrics, "", "Print what monitoring wants to know" },
         { "import", 1, -1, TAKES_IMPORT, verb_import, "FILE...", "Put patches into the repository" },

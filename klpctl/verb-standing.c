@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* klpctl accept|reject|quarantine: what this host thinks of contents, and saying so. */
-#include "bus.h"
+#include "job.h"
 #include "policy/json.h"
+#include "request.h"
 #include "table.h"
 
 static int call(Ctl *c, sd_bus_message *m, int r, const char *what, const char *name, const char *done) {
@@ -27,14 +28,16 @@ int verb_accept(Ctl *c, int n, char **words) {
 
 int verb_reject(Ctl *c, int n, char **words) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        char what[160];
         int r;
 
         r = ctl_bus_new_call(c, "Reject", &m);
         if (r != EXIT_DONE)
                 return r;
         r = sd_bus_message_append(m, "ss", words[1], c->args.reason ?: "");
-        return call(c, m, r, "reject the patch", words[1],
-                    "rejected, it isn't applied again; to take back what runs: klpctl downgrade, or disable");
+        if (r < 0)
+                return ctl_bus_error(c, NULL, r, "make a message");
+        return job_run(c, m, request_describe(c, "reject", words[1], what, sizeof(what)));
 }
 
 static int read_record(Ctl *c, json_object **ret) {

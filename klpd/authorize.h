@@ -24,6 +24,7 @@
 #define ACTION_QUARANTINE "org.klpd1.quarantine"
 #define ACTION_FLEET_RESUME "org.klpd1.fleet-resume"
 #define ACTION_FLEET_RESET_SERIAL "org.klpd1.fleet-reset-serial"
+#define ACTION_FORCE "org.klpd1.force"
 #define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
 
 #define AUTHORIZE_ACTIONS_MAX 8U

@@ -3,13 +3,16 @@
  * means asleep. */
 #include <syslog.h>
 
+#include <stdio.h>
+
+#include "klpd/collector-record.h"
 #include "klpd/collector.h"
 #include "klpd/log.h"
+#include "klpd/state-file.h"
 #include "klpd/transaction.h"
 
 #define RETRY_FIRST_USEC UINT64_C(5000000)
 #define RETRY_LAST_USEC UINT64_C(3600000000)
-#define ITEMS_MAX 4096U
 
 typedef struct Item {
         struct Item *next;
@@ -83,6 +86,79 @@ static void item_postpone(Item *i, uint64_t now) {
         i->retry_usec = i->retry_usec * 2 < RETRY_LAST_USEC ? i->retry_usec * 2 : RETRY_LAST_USEC;
 }
 
+/* ---- for the next klpd ---- */
+
+static void collector_save(Collector *c) {
+        _cleanup_free_ CollectorEntry *entries = calloc(c->n_items + 1, sizeof(*entries));
+        _cleanup_free_ char *text = NULL;
+        size_t n = 0;
+        int r;
+
+        if (!*c->world->boot_id)
+                return; /* tests of other things */
+        for (const Item *i = c->items; entries && i; i = i->next) {
+                (void) snprintf(entries[n].name, sizeof(entries[n].name), "%s", i->name);
+                entries[n++].due_usec = i->due_usec;
+        }
+        r = entries ? collector_record_format(c->world->boot_id, entries, n, &text) : -ENOMEM;
+        if (r >= 0)
+                r = state_file_write(c->world->root_fd, COLLECTOR_RECORD_PATH, text, strlen(text), 0600);
+        if (r < 0)
+                log_warning("Can't write /" COLLECTOR_RECORD_PATH ": %s. The modules that klpd still has to remove "
+                            "stay loaded if it is restarted", strerror(-r));
+}
+
+/* Newest first, as they are added: the order doesn't matter. */
+static int collector_insert(Collector *c, const char *module, uint64_t due) {
+        size_t n = strlen(module);
+        Item *item;
+
+        if (c->n_items >= COLLECTOR_ITEMS_MAX)
+                return -E2BIG;
+        item = malloc(sizeof(*item) + n + 1);
+        if (!item)
+                return -ENOMEM;
+        *item = (Item) { .next = c->items, .due_usec = due, .retry_usec = RETRY_FIRST_USEC };
+        memcpy(item->name, module, n + 1);
+        c->items = item;
+        c->n_items++;
+        return 0;
+}
+
+void collector_load(Collector *c) {
+        _cleanup_free_ CollectorEntry *entries = NULL;
+        _cleanup_free_ char *text = NULL;
+        size_t size, n = 0;
+        int r;
+
+        r = state_file_read(c->world->root_fd, COLLECTOR_RECORD_PATH, COLLECTOR_RECORD_BYTES_MAX, &text, &size);
+        if (r == -ENOENT)
+                return;
+        if (r >= 0)
+                r = collector_record_parse(text, size, c->world->boot_id, &entries, &n);
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                if (!collector_find(c, entries[i].name))
+                        r = collector_insert(c, entries[i].name, entries[i].due_usec);
+        if (r < 0 && r != -ESTALE)
+                log_warning("Can't use /" COLLECTOR_RECORD_PATH ": %s. Modules that an earlier klpd still had to remove "
+                            "stay loaded", strerror(-r));
+        (void) collector_arm(c);
+}
+
+/* Once for each module: why it stays loaded, for now or for good. */
+static void collector_tell(Collector *c, Item *item, const char *why, bool for_good) {
+        AuditRecord *record;
+
+        if (item->told)
+                return;
+        item->told = true;
+        record = audit_begin(KLPD_MESSAGE_KEPT, "kept");
+        audit_field(record, "KLPD_PATCH", item->name);
+        audit_field(record, "KLPD_RESULT", for_good ? "for-good" : "later");
+        audit_send(c->world->audit, record, LOG_WARNING, "Module '%s' is no longer used, but can't be removed: %s. %s",
+                   item->name, why, for_good ? "It stays until the next boot" : "Trying again later");
+}
+
 typedef struct Removal {
         Collector *collector;
         char name[];
@@ -109,14 +185,11 @@ static void on_removed(int r, const char *text, void *userdata) {
                            removal->name);
                 c->handlers.removed(removal->name, c->handlers.userdata);
         }
-        if (item && (r >= 0 || r == -ENOENT))
+        if (item && (r >= 0 || r == -ENOENT)) {
                 collector_remove_item(c, removal->name);
-        else if (item) {
-                if (!item->told)
-                        log_warning("Module '%s' is no longer used, but can't be removed: %s. Trying again "
-                                    "later",
-                                    item->name, *text ? text : strerror(-r));
-                item->told = true;
+                collector_save(c);
+        } else if (item) {
+                collector_tell(c, item, *text ? text : strerror(-r), false);
                 item_postpone(item, now_usec(CLOCK_MONOTONIC));
         }
         (void) collector_arm(c);
@@ -161,20 +234,32 @@ static void collector_visit(Collector *c, Item *item, uint64_t now) {
                 return;
         }
         if (kernel.registered && (kernel.flags & pinned)) {
-                log_notice("Module '%s' stays loaded: %s", item->name,
-                           kernel.flags & KLP_SHIM_PATCH_FORCED ? "a forced transition has pinned it" :
-                                                                  "it holds an orphaned state");
+                collector_tell(c, item,
+                               kernel.flags & KLP_SHIM_PATCH_FORCED ? "a forced transition has pinned it" :
+                                                                      "it holds an orphaned state", true);
                 collector_remove_item(c, item->name);
                 return;
         }
         if (kernel.listed || kernel.refcount != 0 ||
-            (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_RETIRING)) || collector_unload(c, item) < 0)
+            (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_RETIRING))) {
+                char why[128];
+
+                if (kernel.listed)
+                        (void) snprintf(why, sizeof(why), "it is still in /sys/kernel/livepatch");
+                else if (kernel.refcount != 0)
+                        (void) snprintf(why, sizeof(why), "its reference count is %d", kernel.refcount);
+                else
+                        (void) snprintf(why, sizeof(why), "the kernel isn't done with it");
+                collector_tell(c, item, why, false);
+                item_postpone(item, now);
+        } else if (collector_unload(c, item) < 0)
                 item_postpone(item, now);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
         Collector *c = userdata;
+        size_t n = c->n_items;
         Item *next;
 
         if (c->handlers.busy(c->handlers.userdata)) {
@@ -187,6 +272,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
                         if (i->due_usec <= now)
                                 collector_visit(c, i, now);
                 }
+        if (c->n_items != n)
+                collector_save(c);
         return collector_arm(c);
 }
 
@@ -212,23 +299,18 @@ static int collector_arm(Collector *c) {
 
 int collector_add(Collector *c, const char *module) {
         uint64_t due = now_usec(CLOCK_MONOTONIC) + c->world->config->module_grace_usec;
-        size_t n = strlen(module);
-        Item *item;
+        Item *item = collector_find(c, module);
+        int r;
 
-        item = collector_find(c, module);
-        if (!item) {
-                if (c->n_items >= ITEMS_MAX)
-                        return -E2BIG;
-                item = malloc(sizeof(*item) + n + 1);
-                if (!item)
-                        return -ENOMEM;
-                memcpy(item->name, module, n + 1);
-                item->next = c->items;
-                c->items = item;
-                c->n_items++;
+        if (item) {
+                item->due_usec = due;
+                item->retry_usec = RETRY_FIRST_USEC;
+                item->told = false;
+        } else {
+                r = collector_insert(c, module, due);
+                if (r < 0)
+                        return r;
         }
-        item->due_usec = due;
-        item->retry_usec = RETRY_FIRST_USEC;
-        item->told = false;
+        collector_save(c);
         return collector_arm(c);
 }

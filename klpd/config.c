@@ -15,9 +15,61 @@ void config_init(Config *config) {
                 .fleet_retry_usec = UINT64_C(60) * 1000000,
                 .fleet_tries = 3,
                 .metrics_file = "/var/lib/prometheus/node-exporter/klpd.prom",
+                .health_timeout_usec = UINT64_C(60) * 1000000,
                 .settle_assist = true,
                 .settle_assist_cpus = 16,
         };
+}
+
+void config_done(Config *config) {
+        config->health_units = strv_free(config->health_units);
+        config->health_commands = strv_free(config->health_commands);
+}
+
+bool config_checks_health(const Config *config) {
+        return config->health_units || config->health_commands;
+}
+
+/* As systemd names them: "nginx.service", "check@disk.service". */
+static bool is_unit_name(const char *s) {
+        const char *dot = strrchr(s, '.');
+
+        return dot && dot != s && dot[1] && strlen(s) <= 255 &&
+               strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@") == strlen(s);
+}
+
+/* Several lines add up; an empty one clears. */
+static int parse_units(const char *value, void *field) {
+        _cleanup_free_ char *copy = strdup(value);
+        char ***units = field, *next = copy, *word;
+        int r = 0;
+
+        if (!copy)
+                return -ENOMEM;
+        if (!*value) {
+                *units = strv_free(*units);
+                return 0;
+        }
+        while (r >= 0 && (word = strsep(&next, " \t"))) {
+                if (!*word)
+                        continue;
+                if (!is_unit_name(word))
+                        return -EINVAL;
+                r = strv_length(*units) >= CONFIG_CHECKS_MAX ? -ERANGE : strv_extend(units, word);
+        }
+        return r;
+}
+
+static int parse_command(const char *value, void *field) {
+        char ***commands = field;
+
+        if (!*value) {
+                *commands = strv_free(*commands);
+                return 0;
+        }
+        if (*value != '/')
+                return -EINVAL;
+        return strv_length(*commands) >= CONFIG_CHECKS_MAX ? -ERANGE : strv_extend(commands, value);
 }
 
 static int parse_stall_action(const char *value, void *field) {
@@ -118,6 +170,9 @@ static const ConfigKey config_keys[] = {
         { "StallAction", parse_stall_action, offsetof(Config, stall_action) },
         { "ProbationSec", parse_timespan, offsetof(Config, probation_usec) },
         { "BootHealthySec", parse_positive_timespan, offsetof(Config, boot_healthy_usec) },
+        { "HealthUnits", parse_units, offsetof(Config, health_units) },
+        { "HealthCommand", parse_command, offsetof(Config, health_commands) },
+        { "HealthTimeoutSec", parse_positive_timespan, offsetof(Config, health_timeout_usec) },
         { "Mode", parse_mode, offsetof(Config, mode) },
         { "FleetRetrySec", parse_positive_timespan, offsetof(Config, fleet_retry_usec) },
         { "FleetTries", parse_tries, offsetof(Config, fleet_tries) },
@@ -134,8 +189,10 @@ int config_load(int root_fd, ConfigReport report, void *userdata, Config *ret) {
 
         config_init(&config);
         r = config_file_load(root_fd, "klpd.conf", sections, ELEMENTSOF(sections), &config, report, userdata);
-        if (r < 0)
+        if (r < 0) {
+                config_done(&config);
                 return r;
+        }
         *ret = config;
         return 0;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "klpd/config-file.h"
+#include "policy/strv.h"
 
 typedef enum StallAction {
         STALL_REVERSE, /* go back */
@@ -37,14 +38,20 @@ typedef struct Config {
         unsigned fleet_tries;       /* FleetTries=: requests for one goal of a fleet document, in one boot */
         bool fleet_slot;            /* FleetSlot=: such a request waits for klp-fleet's slot (fleet-slot.h) */
         char metrics_file[CONFIG_PATH_MAX]; /* MetricsFile=; "": none */
+        char **health_units;        /* HealthUnits= */
+        char **health_commands;     /* HealthCommand=, each one line */
+        uint64_t health_timeout_usec; /* HealthTimeoutSec=: for all of them together */
         bool settle_assist;               /* SettleAssist= */
         unsigned settle_assist_cpus;      /* SettleAssistMaxCPUs= */
 } Config;
 
 #define CONFIG_CPUS_MAX 1024U
 #define CONFIG_TRIES_MAX 100U
+#define CONFIG_CHECKS_MAX 64U /* units and commands, each */
 
 void config_init(Config *config);
+void config_done(Config *config);
+bool config_checks_health(const Config *config);
 
 /* klpd.conf and its drop-ins, over the defaults: config_file_load(). */
 int config_load(int root_fd, ConfigReport report, void *userdata, Config *ret);

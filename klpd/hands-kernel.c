@@ -484,6 +484,12 @@ static int kernel_write_enabled(Hands *hands, const char *name, bool value, bool
                                                              h->deadline_usec, on_assisted, a));
 }
 
+static int kernel_force(Hands *hands, const char *name, HandsCallback callback, void *userdata) {
+        KernelHands *h = kernel_hands(hands);
+
+        return helper_client_force(h->helper, name, h->deadline_usec, callback, userdata);
+}
+
 static int kernel_unload(Hands *hands, const char *name, HandsCallback callback, void *userdata) {
         KernelHands *h = kernel_hands(hands);
 
@@ -515,6 +521,7 @@ static const HandsVTable kernel_vtable = {
         .load = kernel_load,
         .enable = kernel_enable,
         .write_enabled = kernel_write_enabled,
+        .force = kernel_force,
         .unload = kernel_unload,
         .read_stacks = kernel_read_stacks,
 };

@@ -92,6 +92,8 @@ typedef struct HandsVTable {
         /* assist: not for reversals. */
         int (*write_enabled)(Hands *h, const char *name, bool value, bool assist, HandsCallback callback,
                              void *userdata);
+        /* Ends the transition under way, which has to be that patch's, by force. */
+        int (*force)(Hands *h, const char *name, HandsCallback callback, void *userdata);
         int (*unload)(Hands *h, const char *name, HandsCallback callback, void *userdata);
         int (*read_stacks)(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback,
                            void *userdata);

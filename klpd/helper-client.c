@@ -466,6 +466,20 @@ int helper_client_write_enabled(HelperClient *c, const char *name, bool enabled,
         return queue_push(c, p);
 }
 
+int helper_client_force(HelperClient *c, const char *name, uint64_t deadline_usec, HelperCallback callback,
+                         void *userdata) {
+        Pending *p;
+        int r;
+
+        r = pending_new(c, HELPER_FORCE, name, deadline_usec, &p);
+        if (r < 0)
+                return r;
+
+        p->callback = callback;
+        p->userdata = userdata;
+        return queue_push(c, p);
+}
+
 int helper_client_unload(HelperClient *c, const char *name, uint64_t deadline_usec, HelperCallback callback,
                          void *userdata) {
         Pending *p;

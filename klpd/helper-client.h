@@ -77,6 +77,10 @@ int helper_client_enable(HelperClient *c, const char *name, uint64_t generation,
  */
 int helper_client_write_enabled(HelperClient *c, const char *name, bool enabled, const HelperSettle *settle,
                                 uint64_t deadline_usec, HelperCallback callback, void *userdata);
+/* Writes 1 to /sys/kernel/livepatch/NAME/force: the transition under way ends without the tasks that it waits for.
+ * -EINVAL: it isn't in transition. */
+int helper_client_force(HelperClient *c, const char *name, uint64_t deadline_usec, HelperCallback callback,
+                        void *userdata);
 /* delete_module(O_NONBLOCK). -EWOULDBLOCK: still referenced; -ENOENT: not loaded. */
 int helper_client_unload(HelperClient *c, const char *name, uint64_t deadline_usec, HelperCallback callback,
                          void *userdata);

@@ -11,6 +11,28 @@
 #include "klpd/settle.h"
 #include "klpd/shim-client.h"
 
+/* Only what is in transition can be forced: anything else is refused by the kernel. */
+static int write_force(int root_fd, const char *name, PolicyError *error) {
+        char path[sizeof("sys/kernel/livepatch//force") + HELPER_NAME_SIZE];
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        snprintf(path, sizeof(path), "sys/kernel/livepatch/%s/force", name);
+        fd = openat(root_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0) {
+                r = -errno;
+                return policy_error_set(error, r, r == -ENOENT ? "'%s' isn't in the kernel's list of livepatches" :
+                                                                 "the file 'force' of '%s' can't be opened", name);
+        }
+        if (write(fd, "1", 1) < 0) {
+                r = -errno;
+                if (r == -EINVAL)
+                        return policy_error_set(error, r, "'%s' is not in transition, or no longer", name);
+                return policy_error_set(error, r, "can't write 1 to /%s: %s", path, strerror(-r));
+        }
+        return 0;
+}
+
 static int write_enabled(int root_fd, const char *name, bool value, PolicyError *error) {
         char path[sizeof("sys/kernel/livepatch//enabled") + HELPER_NAME_SIZE];
         _cleanup_close_ int fd = -EBADF;
@@ -92,6 +114,8 @@ static int execute(int root_fd, const HelperRequest *q, int fd, PolicyError *err
                 return write_enabled(root_fd, q->name, q->flags & HELPER_FLAG_VALUE, error);
         case HELPER_UNLOAD:
                 return loader_unload(q->name, error);
+        case HELPER_FORCE:
+                return write_force(root_fd, q->name, error);
         case HELPER_READ_STACKS:
         case _HELPER_OPERATION_MAX:
                 break;

@@ -36,6 +36,7 @@ static uint32_t allowed_flags(HelperOperation op) {
         case HELPER_LOAD_SHIM:
         case HELPER_UNLOAD:
         case HELPER_READ_STACKS:
+        case HELPER_FORCE:
         case _HELPER_OPERATION_MAX:
                 break;
         }
@@ -126,6 +127,8 @@ const char *helper_operation_to_string(HelperOperation op) {
                 return "unload";
         case HELPER_READ_STACKS:
                 return "reading of kernel stacks";
+        case HELPER_FORCE:
+                return "write to 'force'";
         case _HELPER_OPERATION_MAX:
                 break;
         }

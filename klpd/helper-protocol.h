@@ -30,6 +30,7 @@ typedef enum HelperOperation {
         HELPER_WRITE_ENABLED,
         HELPER_UNLOAD,
         HELPER_READ_STACKS,
+        HELPER_FORCE,
         _HELPER_OPERATION_MAX,
 } HelperOperation;
 

@@ -18,6 +18,7 @@ static void host_patch_done(HostPatch *p) {
         free(p->digest);
         free(p->boot_id);
         strv_free(p->allow_vendor);
+        strv_free(p->replaces);
 }
 
 static void host_quarantine_done(HostQuarantine *q) {
@@ -105,6 +106,7 @@ static int read_patch(JsonReader *r, const JsonValue *value, HostPatch *p) {
                 { "accept_irreversible", json_read_bool, offsetof(HostPatch, accept_irreversible), false },
                 { "replace_foreign", json_read_bool, offsetof(HostPatch, replace_foreign), false },
                 { "allow_vendor", json_read_name_list, offsetof(HostPatch, allow_vendor), false },
+                { "replaces", json_read_name_list, offsetof(HostPatch, replaces), false },
         };
 
         return json_read_object(r, value, fields, ELEMENTSOF(fields), p);
@@ -244,6 +246,8 @@ static int add_patches(struct json_object *o, const char *key, const HostPatch *
                         r = add(e, "replace_foreign", json_object_new_boolean(p->replace_foreign));
                 if (r >= 0)
                         r = add_strv(e, "allow_vendor", p->allow_vendor);
+                if (r >= 0)
+                        r = add_strv(e, "replaces", p->replaces);
                 r = push(array, e, r);
         }
         return r;
@@ -336,7 +340,6 @@ void host_patch_remove(HostPatch **list, size_t *n, HostPatch *p) {
 }
 
 static int host_patch_copy(HostPatch *to, const HostPatch *from) {
-        char *const *s;
         int r;
 
         *to = (HostPatch){
@@ -352,8 +355,10 @@ static int host_patch_copy(HostPatch *to, const HostPatch *from) {
                 r = patch_set(&to->digest, from->digest);
         if (r >= 0)
                 r = patch_set(&to->boot_id, from->boot_id);
-        for (s = from->allow_vendor; r >= 0 && s && *s; s++)
-                r = strv_extend(&to->allow_vendor, *s);
+        if (r >= 0)
+                r = strv_copy(from->allow_vendor, &to->allow_vendor);
+        if (r >= 0)
+                r = strv_copy(from->replaces, &to->replaces);
         if (r < 0)
                 host_patch_done(to);
         return r;

@@ -26,6 +26,7 @@ typedef struct HostPatch {
         bool downgrade;       /* by which request */
         bool accept_irreversible, replace_foreign;
         char **allow_vendor;
+        char **replaces;      /* names of what it took off the stack: the way back */
 } HostPatch;
 
 typedef struct HostQuarantine {

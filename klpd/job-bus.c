@@ -14,8 +14,10 @@ static int get_id(sd_bus *bus, const char *path, const char *interface, const ch
 static int get_type(sd_bus *bus, const char *path, const char *interface, const char *property,
                     sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         const Job *j = userdata;
+        const Transaction *t = j->transaction;
+        bool reject = t->back.reason && t->back.result == TRANSACTION_DONE;
 
-        return sd_bus_message_append(reply, "s", request_kind_to_string(j->transaction->spec->kind));
+        return sd_bus_message_append(reply, "s", reject ? "reject" : request_kind_to_string(t->spec->kind));
 }
 
 static int get_patch(sd_bus *bus, const char *path, const char *interface, const char *property,

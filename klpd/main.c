@@ -26,6 +26,7 @@ typedef struct Program {
         sd_event *event;
         Manager *manager;
         Boot *boot; /* --boot */
+        uint64_t watchdog_usec;
         int lock_fd;
         bool stopping;
 } Program;
@@ -93,8 +94,36 @@ static int program_watch(Program *p) {
                 r = sd_event_add_signal(p->event, NULL, SIGINT, on_terminate, p);
         if (r >= 0)
                 r = sd_event_add_signal(p->event, NULL, SIGHUP, on_hangup, p);
+        return r;
+}
+
+/* The one thing that wakes up an idle klpd: so it looks at the kernel then, too (manager-look.c). */
+static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
+        Program *p = userdata;
+        int r;
+
+        (void) sd_notify(false, "WATCHDOG=1");
+        if (p->manager)
+                manager_look(p->manager);
+        r = sd_event_source_set_time_relative(source, p->watchdog_usec / 2);
+        return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int program_watchdog(Program *p) {
+        sd_event_source *source;
+        int r;
+
+        r = sd_watchdog_enabled(false, &p->watchdog_usec);
+        if (r <= 0)
+                return r;
+        r = sd_event_add_time_relative(p->event, &source, CLOCK_MONOTONIC, p->watchdog_usec / 2, p->watchdog_usec / 8,
+                                       on_watchdog, p);
         if (r >= 0)
-                r = sd_event_set_watchdog(p->event, true);
+                r = sd_event_source_set_description(source, "watchdog");
+        if (r >= 0)
+                r = sd_event_source_set_floating(source, true); /* the loop holds it */
+        if (r >= 0)
+                sd_event_source_unref(source);
         return r;
 }
 
@@ -131,6 +160,8 @@ static int program_run(Program *p, int root_fd, bool boot) {
                 r = sd_event_default(&p->event);
         if (r >= 0)
                 r = program_watch(p);
+        if (r >= 0)
+                r = program_watchdog(p);
         if (r >= 0)
                 r = hands_kernel_new(p->event, root_fd, NULL, NULL, &hands);
         if (r >= 0)

@@ -111,6 +111,7 @@ int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bu
                 return query_limit(r, error);
         }
         q->spec = spec;
+        manager_look(m);
         r = prepare(&m->world, spec, on_planned, q, &q->preparation);
         if (r < 0) {
                 query_free(q);

@@ -61,10 +61,54 @@ static int quarantine(Manager *m, const char *what, uid_t uid, const char *reaso
                      : 0;
 }
 
+/* It goes into quarantine, and what runs of it is taken back, which is recorded first. */
+static int reject(Manager *m, const char *name, uid_t uid, const char *reason, const char **ret_path,
+                  Failure *failure) {
+        const HostRecord *record = probation_record(m->probation);
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        KernelPatch kernel = {};
+        const HostPatch *h;
+        char words[400];
+        Job *job = NULL;
+        int r;
+
+        h = host_patch_find(record->trial, record->n_trial, name, m->uts.release);
+        if (!h)
+                h = host_patch_find(record->accepted, record->n_accepted, name, m->uts.release);
+        r = h ? m->hands->vtable->read_patch(m->hands, h->name, &kernel) : 0;
+        if (r < 0)
+                return failure_set(failure, r, ERROR_FAILED, "Can't read whether '%s' is enabled: %s", name,
+                                   strerror(-r));
+        if (h && !probation_problem(m->probation) && kernel.listed && kernel.enabled) {
+                (void) snprintf(words, sizeof(words), "rejected by uid %u%s%s", (unsigned) uid, reason ? ": " : "",
+                                reason ?: "");
+                r = manager_take_back(m, h, uid, words, &job, &error);
+                if (r < 0) {
+                        (void) failure_set(failure, r,
+                                           sd_bus_error_has_name(&error, ERROR_BUSY)      ? ERROR_BUSY
+                                           : sd_bus_error_has_name(&error, ERROR_REFUSED) ? ERROR_REFUSED
+                                                                                          : ERROR_FAILED,
+                                           "%s", error.message ?: strerror(-r));
+                        sd_bus_error_free(&error);
+                        return r;
+                }
+                if (m->bus)
+                        manager_announce_job(m, job);
+        }
+        *ret_path = job ? job->path : "/";
+        r = probation_reject(m->probation, name, uid, reason, failure);
+        if (r < 0 && job) {
+                log_error("'%s' is taken back, but isn't in quarantine: %s", name, failure_message(failure));
+                return 0;
+        }
+        return r;
+}
+
 static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
                           void *userdata) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         StandingAsk *ask = userdata;
+        const char *path = NULL;
         Manager *m = ask->manager;
         Failure failure = {};
 
@@ -77,7 +121,7 @@ static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bu
                 r = probation_accept(m->probation, ask->what, uid, &failure);
                 break;
         case VERB_REJECT:
-                r = probation_reject(m->probation, ask->what, uid, ask->reason, &failure);
+                r = reject(m, ask->what, uid, ask->reason, &path, &failure);
                 break;
         case VERB_QUARANTINE:
                 r = quarantine(m, ask->what, uid, ask->reason, &failure);
@@ -90,7 +134,7 @@ static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bu
                 (void) sd_bus_error_set(&error, failure.name ?: ERROR_FAILED, failure_message(&failure));
                 (void) reply_error(message, &error);
         } else {
-                (void) sd_bus_reply_method_return(message, NULL);
+                (void) sd_bus_reply_method_return(message, path ? "o" : NULL, path);
                 manager_mark_stale(m);
         }
         failure_done(&failure);

@@ -14,8 +14,6 @@
 #define POLICY_PATH "etc/klpd/policy.json"
 #define POLICY_BYTES_MAX (1024U * 1024U)
 #define ANNOUNCE_USEC UINT64_C(100000)
-/* How long the kernel's announcements of what klpd has done itself may lag behind. */
-#define EXPECTED_USEC UINT64_C(5000000)
 
 /* ---- configuration ---- */
 
@@ -40,6 +38,7 @@ static void manager_load_config(Manager *m) {
                 return;
         }
         manager_read_command_line(m, &config);
+        config_done(&m->config);
         m->config = config;
         m->hands->vtable->configure(m->hands, config.helper_timeout_usec,
                                     config.settle_assist ? config.settle_assist_cpus : 0);
@@ -122,8 +121,13 @@ void manager_refresh(Manager *m) {
                 m->status = status;
         r = m->hands->vtable->read_inventory(m->hands, &inventory);
         if (r >= 0) {
+                bool news = !m->job && manager_compare(m, inventory);
+
                 inventory_free(m->inventory);
                 m->inventory = inventory;
+                m->took_part = m->job;
+                if (news)
+                        manager_mark_stale(m);
         } else
                 log_warning("Can't read from the kernel what runs: %s", strerror(-r));
         m->stale = r < 0;
@@ -155,142 +159,6 @@ void manager_mark_stale(Manager *m) {
                 log_warning("Can't announce changes: %s", strerror(-r));
 }
 
-/* ---- what the kernel announces ---- */
-
-/* klpd itself has just loaded or removed this module. */
-static void manager_expect(Manager *m, const char *module) {
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
-        ExpectedModule *oldest = m->expected;
-
-        for (size_t i = 0; i < MANAGER_EXPECTED_MAX; i++) {
-                if (streq(m->expected[i].name, module)) {
-                        oldest = &m->expected[i];
-                        break;
-                }
-                if (m->expected[i].until_usec < oldest->until_usec)
-                        oldest = &m->expected[i];
-        }
-        (void) snprintf(oldest->name, sizeof(oldest->name), "%s", module);
-        oldest->until_usec = now + EXPECTED_USEC;
-}
-
-static bool manager_expects(const Manager *m, const char *module) {
-        uint64_t now = now_usec(CLOCK_MONOTONIC);
-
-        for (size_t i = 0; i < MANAGER_EXPECTED_MAX; i++)
-                if (m->expected[i].until_usec > now && patch_name_equal(m->expected[i].name, module))
-                        return true;
-        return false;
-}
-
-/* Something that klpd had not asked for. */
-static void manager_audit_foreign(Manager *m, const ShimEvent *event) {
-        AuditRecord *r = audit_begin(KLPD_MESSAGE_FOREIGN, "foreign");
-        const char *what = shim_event_to_string(event->kind) ?: "changed";
-
-        audit_field(r, "KLPD_PATCH", event->name);
-        audit_field_u64(r, "KLPD_GENERATION", event->generation);
-        audit_state_event(r, event);
-        switch (event->kind) {
-        case KLP_SHIM_EVENT_PREPARING:
-                audit_send(m->audit, r, LOG_WARNING, "Somebody else has started to %s livepatch '%s'",
-                           shim_operation_to_string(event->operation) ?: "change", event->name);
-                return;
-        case KLP_SHIM_EVENT_ENDED:
-                if (event->error < 0)
-                        audit_field_u64(r, "KLPD_ERRNO", (uint64_t) -event->error);
-                audit_send(m->audit, r, LOG_WARNING,
-                           "The %s of livepatch '%s' that klpd had not asked for has ended: %s%s",
-                           shim_operation_to_string(event->operation) ?: "change", event->name,
-                           shim_end_to_string(event->end) ?: "unknown", event->forced ? ", forced" : "");
-                return;
-        case KLP_SHIM_EVENT_MODULE_LOADED:
-        case KLP_SHIM_EVENT_MODULE_UNLOADED:
-        case KLP_SHIM_EVENT_REGISTERED:
-        case KLP_SHIM_EVENT_UNREGISTERED:
-                audit_send(m->audit, r, LOG_NOTICE, "Livepatch module '%s', %s behind klpd's back",
-                           event->name, what);
-                return;
-        case KLP_SHIM_EVENT_STATE_INTRODUCED:
-        case KLP_SHIM_EVENT_STATE_KEPT:
-        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
-        case KLP_SHIM_EVENT_STATE_EXCHANGED:
-        case KLP_SHIM_EVENT_STATE_REMOVED:
-        case KLP_SHIM_EVENT_STATE_ORPHANED:
-        case KLP_SHIM_EVENT_SHADOW_FREED:
-                audit_send(m->audit, r,
-                           event->kind == KLP_SHIM_EVENT_STATE_ORPHANED ? LOG_WARNING : LOG_NOTICE,
-                           "State 0x%" PRIx64 "%s%s of livepatch '%s': %s, which klpd had not asked for",
-                           event->state_id, event->state_name[0] ? " " : "", event->state_name, event->name,
-                           what);
-                return;
-        }
-        audit_record_free(r);
-}
-
-static bool manager_is_foreign(Manager *m, const ShimEvent *event) {
-        if (m->job && transaction_expects(m->job->transaction, event))
-                return false;
-        switch (event->kind) {
-        case KLP_SHIM_EVENT_PREPARING:
-                (void) snprintf(m->foreign, sizeof(m->foreign), "%s", event->name);
-                return true;
-        case KLP_SHIM_EVENT_MODULE_LOADED:
-        case KLP_SHIM_EVENT_MODULE_UNLOADED:
-        case KLP_SHIM_EVENT_REGISTERED:
-        case KLP_SHIM_EVENT_UNREGISTERED:
-                return !manager_expects(m, event->name);
-        case KLP_SHIM_EVENT_ENDED:
-                if (!patch_name_equal(m->foreign, event->name))
-                        return false;
-                m->foreign[0] = 0;
-                return true;
-        case KLP_SHIM_EVENT_STATE_ORPHANED:
-                return true;
-        case KLP_SHIM_EVENT_STATE_INTRODUCED:
-        case KLP_SHIM_EVENT_STATE_KEPT:
-        case KLP_SHIM_EVENT_STATE_TAKEN_OVER:
-        case KLP_SHIM_EVENT_STATE_EXCHANGED:
-        case KLP_SHIM_EVENT_STATE_REMOVED:
-        case KLP_SHIM_EVENT_SHADOW_FREED:
-                return m->foreign[0];
-        }
-        return false;
-}
-
-static void on_event(const ShimEvent *event, void *userdata) {
-        Manager *m = userdata;
-
-        manager_mark_stale(m);
-        if (manager_is_foreign(m, event)) {
-                manager_audit_foreign(m, event);
-                manager_guard(m, event);
-        }
-        if (m->job)
-                transaction_event(m->job->transaction, event);
-}
-
-static void on_resync(void *userdata) {
-        Manager *m = userdata;
-
-        m->foreign[0] = 0;
-        manager_mark_stale(m);
-        if (m->job)
-                transaction_event(m->job->transaction, NULL);
-}
-
-static Patch *on_lookup(const char *name, const char *build_id, void *userdata) {
-        Manager *m = userdata;
-        const RepositoryEntry *entry;
-
-        if (!m->repository)
-                return NULL;
-        entry = repository_find(m->repository, name);
-        if (!entry || entry->problem || !build_id || !streq_ptr(entry->patch->build_id, build_id))
-                return NULL;
-        return entry->patch;
-}
-
 /* ---- jobs ---- */
 
 void manager_check_stopped(Manager *m) {
@@ -319,6 +187,14 @@ static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker 
                 manager_announce_stall(m, m->job, usec, blockers, n);
 }
 
+/* Before it plans for the first time, nothing is its doing yet. */
+static void on_transaction_looked(Transaction *t, const Inventory *inventory, void *userdata) {
+        Manager *m = userdata;
+
+        (void) manager_compare(m, inventory);
+        m->took_part = true;
+}
+
 static void on_transaction_nudge(Transaction *t, const Blocker *blockers, size_t n, void *userdata) {
         manager_nudge(userdata, t, blockers, n);
 }
@@ -337,8 +213,9 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
 
         if (t->name)
                 manager_expect(m, t->name);
+        m->took_part = true;
         manager_mark_stale(m);
-        if (t->result == TRANSACTION_DONE)
+        if (t->result == TRANSACTION_DONE || (t->back.origin && t->completed))
                 probation_changed(m->probation, t);
         if (m->bus && m->job)
                 manager_announce_job_end(m, m->job);
@@ -357,12 +234,43 @@ const TransactionHandlers *manager_handlers(Manager *m) {
         m->handlers = (TransactionHandlers) {
                 .changed = on_transaction_changed,
                 .finished = on_transaction_finished,
+                .looked = on_transaction_looked,
                 .stalled = on_transaction_stalled,
                 .nudge = on_transaction_nudge,
                 .retire = on_transaction_retire,
                 .userdata = m,
         };
+        manager_health_handlers(m, &m->handlers);
         return &m->handlers;
+}
+
+int manager_check_free(Manager *m, sd_bus_error *error) {
+        const Transaction *t = m->job ? m->job->transaction : NULL;
+        int r;
+
+        if (m->config.mode != MODE_NORMAL) {
+                r = sd_bus_error_setf(error, ERROR_REFUSED,
+                                      "klpd is in mode '%s' and changes nothing: set klpd.mode=normal on the "
+                                      "kernel command line, or Mode=normal in klpd.conf",
+                                      mode_to_string(m->config.mode));
+                return r < 0 ? r : -EPERM;
+        }
+        if (!t && !m->stopping)
+                return 0;
+        if (!t)
+                r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
+        else
+                r = sd_bus_error_setf(error, ERROR_BUSY, "Job %u is under way: %s of '%s', step %s, for uid %u",
+                                      m->job->id, request_kind_to_string(t->spec->kind),
+                                      transaction_patch_name(t), transaction_step_name(t),
+                                      (unsigned) t->spec->uid);
+        return r < 0 ? r : -EBUSY;
+}
+
+uint32_t manager_next_job_id(Manager *m) {
+        if (++m->last_job_id == 0)
+                m->last_job_id = 1;
+        return m->last_job_id;
 }
 
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error) {
@@ -370,30 +278,12 @@ int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error)
         Transaction *t;
         int r;
 
-        if (m->config.mode != MODE_NORMAL) {
+        r = manager_check_free(m, error);
+        if (r < 0) {
                 job_spec_free(spec);
-                r = sd_bus_error_setf(error, ERROR_REFUSED,
-                                      "klpd is in mode '%s' and changes nothing: set klpd.mode=normal on the "
-                                      "kernel command line, or Mode=normal in klpd.conf",
-                                      mode_to_string(m->config.mode));
-                return r < 0 ? r : -EPERM;
+                return r;
         }
-        if (m->job || m->stopping) {
-                t = m->job ? m->job->transaction : NULL;
-                if (!t)
-                        r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
-                else
-                        r = sd_bus_error_setf(error, ERROR_BUSY,
-                                              "Job %u is under way: %s of '%s', step %s, for uid %u",
-                                              m->job->id, request_kind_to_string(t->spec->kind),
-                                              transaction_patch_name(t), transaction_step_name(t),
-                                              (unsigned) t->spec->uid);
-                job_spec_free(spec);
-                return r < 0 ? r : -EBUSY;
-        }
-        if (++m->last_job_id == 0)
-                m->last_job_id = 1;
-        r = transaction_new(&m->world, manager_handlers(m), spec, m->last_job_id, &t);
+        r = transaction_new(&m->world, manager_handlers(m), spec, manager_next_job_id(m), &t);
         if (r >= 0)
                 r = job_new(m, t, &job);
         if (r >= 0)
@@ -455,7 +345,13 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
         if (r >= 0)
                 r = manager_open_wal(m);
         if (r >= 0)
-                r = probation_new(&m->world, &m->probation);
+                r = probation_new(&m->world,
+                                  &(ProbationHandlers) {
+                                          .check_health = manager_probation_health,
+                                          .reject = manager_probation_reject,
+                                          .userdata = m,
+                                  },
+                                  &m->probation);
         m->world.probation = m->probation;
         if (r >= 0)
                 r = collector_new(&m->world,
@@ -469,12 +365,7 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
                 r = converge_new(m, &m->converge);
         if (r < 0)
                 return r;
-        hands->vtable->listen(hands, &(HandsListener) {
-                                             .event = on_event,
-                                             .resync = on_resync,
-                                             .lookup = on_lookup,
-                                             .userdata = m,
-                                     });
+        manager_listen(m);
         *ret = TAKE_PTR(m);
         return 0;
 }
@@ -483,6 +374,7 @@ Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
         m->nudge = nudge_free(m->nudge);
+        (void) manager_health_interrupt(m);
         manager_disconnect(m);
         m->job = job_free(m->job);
         m->converge = converge_free(m->converge);
@@ -505,6 +397,7 @@ Manager *manager_free(Manager *m) {
         policy_free(m->policy);
         free(m->policy_problem);
         free(m->recovery_problem);
+        config_done(&m->config);
         strv_free(m->world.frozen);
         wal_free(m->wal);
         if (m->root_fd >= 0)
@@ -571,6 +464,8 @@ int manager_start(Manager *m) {
         probation_set_changed(m->probation, on_standing_changed, m);
         probation_start(m->probation);
         manager_refresh(m);
+        if (m->config.mode == MODE_NORMAL)
+                collector_load(m->collector);
         if (m->boot)
                 return 0; /* the transactions load the shim, if there are any */
         converge_read(m->converge);
@@ -616,7 +511,9 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata) {
         m->stopped_userdata = userdata;
         /* What hasn't begun yet isn't begun; what is in transition ends in the kernel in any case, and is
          * followed. */
-        if (m->job && m->job->transaction->transition_start_usec == 0)
+        if (manager_health_interrupt(m))
+                m->job = job_free(m->job); /* its record says where to go on */
+        else if (m->job && m->job->transaction->transition_start_usec == 0)
                 (void) transaction_cancel(m->job->transaction);
         manager_check_stopped(m);
 }

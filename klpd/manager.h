@@ -18,6 +18,7 @@
 #include "klpd/blocking.h"
 #include "klpd/collector.h"
 #include "klpd/converge.h"
+#include "klpd/health.h"
 #include "klpd/import.h"
 #include "klpd/job.h"
 #include "klpd/probation.h"
@@ -70,6 +71,7 @@ struct Manager {
         KernelStatus status;
         Inventory *inventory;          /* for Transition and Levels */
         bool stale;
+        bool took_part;                /* klpd itself has changed something since inventory was read */
         sd_event_source *announce;     /* PropertiesChanged and PatchesChanged, a moment later */
         char foreign[PATCH_NAME_MAX + 1]; /* patch whose transition somebody else has started */
         ExpectedModule expected[MANAGER_EXPECTED_MAX]; /* modules that klpd itself has just loaded or removed
@@ -87,6 +89,9 @@ struct Manager {
         int metrics_error;
         uid_t fleet_uid;               /* of klp-fleet; (uid_t) -1: there is no such user */
         Nudge *nudge;                  /* units are frozen for a moment */
+        /* manager-health.c: what is being asked, and for which job (NULL: for the probation) */
+        Health *health;
+        Transaction *health_job;
         bool stopping;
         void (*stopped)(void *userdata);
         void *stopped_userdata;
@@ -108,6 +113,9 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata);
 
 /* Takes spec over, also on failure. error is set on failure. */
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error);
+/* -EPERM, -EBUSY with error set: why no job can be started. */
+int manager_check_free(Manager *m, sd_bus_error *error);
+uint32_t manager_next_job_id(Manager *m);
 void manager_check_stopped(Manager *m);
 const TransactionHandlers *manager_handlers(Manager *m); /* valid until the next call */
 /* What is kept of the kernel, read again if stale. */
@@ -135,18 +143,51 @@ void manager_metrics_changed(Manager *m);
 void manager_metrics_reset(Manager *m); /* whatever is there is written anew */
 void manager_metrics_done(Manager *m);
 int manager_method_metrics(sd_bus_message *message, void *userdata, sd_bus_error *error);
+/* ---- manager-events.c ---- */
+
+void manager_listen(Manager *m);
+/* klpd itself has just loaded or removed this module. */
+void manager_expect(Manager *m, const char *module);
+
+/* ---- manager-look.c ---- */
+
+/* Records what has become of plain patches since m->inventory was read, without klpd's doing; true if there is
+ * something. */
+bool manager_compare(Manager *m, const Inventory *now);
+/* Reads the kernel, for that. */
+void manager_look(Manager *m);
+
+/* ---- manager-health.c ---- */
+
+void manager_health_handlers(Manager *m, TransactionHandlers *handlers);
+void manager_health_connected(Manager *m);
+void manager_health_disconnected(Manager *m);
+/* klpd goes: true if a job was waiting for an answer, which the next klpd asks for again. */
+bool manager_health_interrupt(Manager *m);
+int manager_probation_health(void *userdata);
+int manager_probation_reject(const HostPatch *h, const char *reason, void *userdata);
+/* What is enabled, as a job; recorded when this returns. error is set on failure. */
+int manager_take_back(Manager *m, const HostPatch *h, uid_t uid, const char *reason, Job **ret,
+                      sd_bus_error *error);
+
+/* ---- manager-force.c ---- */
+
+int manager_method_force(sd_bus_message *message, void *userdata, sd_bus_error *error);
 
 /* ---- manager-guard.c ---- */
 
 /* What somebody else does, and klpd doesn't leave at that. */
 void manager_guard(Manager *m, const ShimEvent *event);
 
-/* ---- manager-bus.c ---- */
+/* ---- manager-connection.c ---- */
 
 /* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the
  * first try. */
 int manager_connect(Manager *m, void (*ready)(int r, void *userdata), void *userdata);
 void manager_disconnect(Manager *m);
+
+/* ---- manager-bus.c ---- */
+
 int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_error *error);
 void manager_announce_job(Manager *m, const Job *job);
 void manager_announce_job_end(Manager *m, const Job *job);

@@ -3,13 +3,13 @@
  * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
- *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged, fleet
+ *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged, fleet, health, forced, kept
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
  *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=
  *   KLPD_REPLACED    patches that it replaces, one field each
  *   KLPD_UID         who asked                           KLPD_REASON      why, as the caller said
  *   KLPD_OVERRIDE    accept-irreversible ..., one field each
- *   KLPD_RULE        rules that fired, one field each    KLPD_RESULT      as in JobRemoved
+ *   KLPD_RULE        rules that fired, one field each    KLPD_RESULT      as in JobRemoved; health: passed, failed; kept: later, for-good; stalled: reversing
  *   KLPD_ERRNO       positive number                     KLPD_GENERATION  of the shim
  *   KLPD_DURATION_USEC  completed, reversed, failed: since the job started;  KLPD_TRANSITION_USEC  of these, in transition
  *   KLPD_STATE_ID, KLPD_STATE_NAME, KLPD_FATE, KLPD_FROM, KLPD_TO   edge "state"
@@ -17,7 +17,8 @@
  *   KLPD_STACK       stalled: "PID/TID COMM" and a line for each frame of its kernel stack, one field each
  *   KLPD_DIGEST      repository, standing: of the content, SHA-256
  *   KLPD_STEP        recovered: at which klpd was interrupted
- *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo
+ *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo, back
+ *   KLPD_BACK        why it is taken back, in every record of a job from when that is decided
  *   KLPD_UNIT        nudged: units that were frozen for a moment, one field each
  *   KLPD_DOCUMENT    fleet: file of the document         KLPD_FLEET_RULE  fleet: name of the rule that has won
  *   KLPD_RESULT      fleet: reason of a decision (klpctl(8), "fleet plan"), or broken, refused, policy, retry, failed,
@@ -45,3 +46,6 @@
 #define KLPD_MESSAGE_RECOVERED    "c4ceff54a73140328520b8334f8890fa" /* what was interrupted by the end of klpd or of the host */
 #define KLPD_MESSAGE_NUDGED       "9f363135570946a89ccb5d76bc680456" /* units were frozen for a moment */
 #define KLPD_MESSAGE_FLEET        "15e181f8a23e4ea4acec84aed65aff02" /* what a fleet document wants of this host, and what came of it */
+#define KLPD_MESSAGE_HEALTH      "e64aeccce5164f76a966a8b67d1617e3" /* the checks of the host's health with a livepatch have passed or failed */
+#define KLPD_MESSAGE_FORCED      "8ea89b9c18474766a7ef77868832d0db" /* somebody has a transition finished by force */
+#define KLPD_MESSAGE_KEPT        "9d791d458e074e5a8d78cced9bb102e3" /* a module that is no longer used can't be removed */

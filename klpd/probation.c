@@ -10,23 +10,9 @@
 
 #include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
-#include "klpd/probation.h"
+#include "klpd/probation-internal.h"
 #include "klpd/state-file.h"
 
-struct Probation {
-        const World *world;
-        HostRecord record;
-        char *problem;
-        char boot_id[64];
-        bool boot_failed;
-        char **quarantined; /* digests of the record's */
-        char **resumed;     /* names of trials of earlier boots that are still to be resumed */
-        sd_event_source *timer;
-        void (*changed)(void *userdata);
-        void *userdata;
-};
-
-static void probation_arm(Probation *p);
 
 /* ---- the record ---- */
 
@@ -45,7 +31,7 @@ static int make_list(Probation *p) {
         return 0;
 }
 
-static void distrust(Probation *p, const char *text) {
+void probation_distrust(Probation *p, const char *text) {
         free(p->problem);
         if (asprintf(&p->problem,
                      "/%s can't be trusted: %s. Nothing is applied, accepted or rejected by itself; correct "
@@ -63,7 +49,7 @@ static void probation_read(Probation *p) {
 
         r = host_record_read(p->world->root_fd, &record, &error);
         if (r < 0 && r != -ENOENT) {
-                distrust(p, error.message[0] ? policy_error_format(&error, NULL, words, sizeof(words))
+                probation_distrust(p, error.message[0] ? policy_error_format(&error, NULL, words, sizeof(words))
                                              : strerror(-r));
                 return;
         }
@@ -71,10 +57,10 @@ static void probation_read(Probation *p) {
         p->record = record;
         p->problem = (free(p->problem), NULL);
         if (make_list(p) < 0)
-                distrust(p, "out of memory");
+                probation_distrust(p, "out of memory");
 }
 
-static int probation_write(Probation *p) {
+int probation_write(Probation *p) {
         int r;
 
         if (p->problem)
@@ -97,7 +83,7 @@ void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *
         p->userdata = userdata;
 }
 
-static void audit_standing(Probation *p, const char *edge, const char *name, const char *digest,
+void probation_audit(Probation *p, const char *edge, const char *name, const char *digest,
                            int priority, const char *text) {
         AuditRecord *r = audit_begin(KLPD_MESSAGE_STANDING, "standing");
 
@@ -115,12 +101,12 @@ static _printf_(5, 6) void tell(Probation *p, const char *edge, const HostPatch 
         va_start(ap, format);
         (void) vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
-        audit_standing(p, edge, patch->name, patch->digest, priority, text);
+        probation_audit(p, edge, patch->name, patch->digest, priority, text);
 }
 
 /* ---- what there is ---- */
 
-int probation_new(const World *world, Probation **ret) {
+int probation_new(const World *world, const ProbationHandlers *handlers, Probation **ret) {
         _cleanup_(probation_freep) Probation *p = NULL;
         int r;
 
@@ -128,6 +114,7 @@ int probation_new(const World *world, Probation **ret) {
         if (!p)
                 return -ENOMEM;
         p->world = world;
+        p->handlers = *handlers;
         r = sysfs_read_text(world->root_fd, "proc/sys/kernel/random/boot_id", p->boot_id, sizeof(p->boot_id));
         if (r < 0)
                 (void) snprintf(p->boot_id, sizeof(p->boot_id), "unknown");
@@ -180,96 +167,11 @@ const char *probation_standing(const Probation *p, const Patch *patch) {
         return "";
 }
 
-/* ---- how the last boot ended ---- */
-
-static int quarantine_digest(Probation *p, const char *digest, const char *name, const char *reason) {
-        int r;
-
-        r = host_quarantine_add(&p->record, digest, name, reason, now_usec(CLOCK_REALTIME));
-        if (r >= 0) {
-                char text[512];
-
-                (void) snprintf(text, sizeof(text), "The content of livepatch '%s' is in quarantine: %s",
-                                name, reason);
-                audit_standing(p, "quarantine", name, digest, LOG_WARNING, text);
-        }
-        return r;
-}
-
-static const char *name_of(const HostRecord *r, const char *digest) {
-        for (size_t i = 0; i < r->n_accepted; i++)
-                if (streq(r->accepted[i].digest, digest))
-                        return r->accepted[i].name;
-        for (size_t i = 0; i < r->n_trial; i++)
-                if (streq(r->trial[i].digest, digest))
-                        return r->trial[i].name;
-        return "unknown";
-}
-
-static void drop_quarantined(HostPatch **list, size_t *n, const HostRecord *r) {
-        for (size_t i = *n; i-- > 0;)
-                if (host_quarantine_has(r, (*list)[i].digest))
-                        host_patch_remove(list, n, &(*list)[i]);
-}
-
-static int conclude_unclean(Probation *p) {
-        HostRecord *r = &p->record;
-        char **digest;
-        int k = 0;
-
-        STRV_FOREACH(digest, r->mark) {
-                p->boot_failed = true;
-                k = quarantine_digest(p, *digest, name_of(r, *digest),
-                                      "it was applied at the last boot, which then crashed");
-                if (k < 0)
-                        return k;
-        }
-        for (size_t i = 0; i < r->n_trial; i++) {
-                if (!streq(r->trial[i].boot_id, r->boot_id))
-                        continue; /* it wasn't enabled in that boot */
-                k = quarantine_digest(p, r->trial[i].digest, r->trial[i].name,
-                                      "the host crashed while it was on trial");
-                if (k < 0)
-                        return k;
-        }
-        drop_quarantined(&r->trial, &r->n_trial, r);
-        drop_quarantined(&r->accepted, &r->n_accepted, r);
-        return 0;
-}
-
-/* Once per boot. A soft reboot is a restart (same boot id), kexec is a boot. */
-static void conclude_boot(Probation *p) {
-        HostRecord *r = &p->record;
-        int k = 0;
-
-        if (streq_ptr(r->boot_id, p->boot_id)) {
-                if (r->orderly) { /* that was a soft reboot, or a shutdown that didn't come to pass */
-                        r->orderly = false;
-                        (void) probation_write(p);
-                }
-                return;
-        }
-        if (r->boot_id && !r->orderly)
-                k = conclude_unclean(p);
-        if (k >= 0)
-                k = patch_set(&r->boot_id, p->boot_id);
-        if (k < 0) {
-                distrust(p, strerror(-k));
-                return;
-        }
-        r->orderly = false;
-        r->mark = strv_free(r->mark);
-        if (probation_write(p) < 0)
-                distrust(p, "what the last boot shows couldn't be written down");
-        else if (p->boot_failed)
-                log_error("The last boot applied livepatches and crashed: none is applied in this one");
-}
-
 void probation_start(Probation *p) {
         probation_read(p);
         if (p->problem)
                 return;
-        conclude_boot(p);
+        probation_conclude_boot(p);
         if (p->problem)
                 return;
         p->resumed = strv_free(p->resumed);
@@ -350,10 +252,34 @@ static uint64_t trial_end(const Probation *p, const HostPatch *trial) {
         return trial->since_usec + p->world->config->probation_usec;
 }
 
+/* The time of something is over, but whether the host is well has to be asked before it counts. */
+static bool is_well(Probation *p, uint64_t now) {
+        const HostRecord *r = &p->record;
+        bool due = r->mark && now >= p->world->config->boot_healthy_usec;
+        int k;
+
+        for (size_t i = 0; i < r->n_trial; i++)
+                if (streq(r->trial[i].boot_id, p->boot_id) && now >= trial_end(p, &r->trial[i]))
+                        due = true;
+        if (!due || TAKE_GENERIC(p->well, false) || !config_checks_health(p->world->config) ||
+            !p->handlers.check_health)
+                return true;
+        if (p->asking || now < p->again_usec)
+                return false;
+        k = p->handlers.check_health(p->handlers.userdata);
+        if (k >= 0)
+                p->asking = true;
+        else if (k != -EAGAIN)
+                log_error("Can't check how the host is: %s", strerror(-k));
+        return false;
+}
+
 static void probation_visit(Probation *p) {
         uint64_t now = now_usec(CLOCK_BOOTTIME);
         HostRecord *r = &p->record;
 
+        if (!is_well(p, now))
+                return;
         if (r->mark && now >= p->world->config->boot_healthy_usec) {
                 r->mark = strv_free(r->mark);
                 if (probation_write(p) >= 0)
@@ -387,13 +313,54 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static void probation_arm(Probation *p) {
+/* Not well when its time is over: what is on trial is to blame, as far as anybody can tell. */
+static bool reject_trials(Probation *p, const char *text) {
+        uint64_t now = now_usec(CLOCK_BOOTTIME);
+        const HostRecord *r = &p->record;
+        char reason[1024];
+        int k;
+
+        (void) snprintf(reason, sizeof(reason), "at the end of its probation the health check failed: %s", text);
+        for (size_t i = r->n_trial; i-- > 0;) {
+                const HostPatch *trial = &r->trial[i];
+
+                if (!streq(trial->boot_id, p->boot_id) || now < trial_end(p, trial) || !still_enabled(p, trial))
+                        continue;
+                tell(p, "rejected", trial, LOG_ERR, "Livepatch '%s' isn't accepted, it is taken back: %s",
+                     trial->name, reason);
+                k = p->handlers.reject(trial, reason, p->handlers.userdata);
+                if (k < 0)
+                        log_error("A patch that isn't accepted can't be taken back: %s", strerror(-k));
+                return k >= 0; /* one job at a time; the next one is looked at after it */
+        }
+        return false;
+}
+
+void probation_health_done(Probation *p, int r, const char *text) {
+        p->asking = false;
+        if (p->problem || r == -ECANCELED)
+                return;
+        if (r >= 0) {
+                p->well = true;
+                probation_visit(p);
+        } else if (r != -EAGAIN) {
+                if (p->record.mark)
+                        log_error("This boot, with its livepatches, isn't healthy, and its mark stays: %s", text);
+                /* Without one that is to blame, asking again soon makes nobody well. */
+                p->again_usec = reject_trials(p, text)
+                                                ? 0
+                                                : now_usec(CLOCK_BOOTTIME) + p->world->config->boot_healthy_usec;
+        }
+        probation_arm(p);
+}
+
+void probation_arm(Probation *p) {
         uint64_t next = UINT64_MAX, now = now_usec(CLOCK_BOOTTIME);
         const HostRecord *r = &p->record;
         int k;
 
         p->timer = sd_event_source_disable_unref(p->timer);
-        if (p->problem)
+        if (p->problem || p->asking)
                 return;
         if (r->mark)
                 next = p->world->config->boot_healthy_usec;
@@ -405,6 +372,8 @@ static void probation_arm(Probation *p) {
         /* What is overdue, because it couldn't be written, is tried again, but not at once. */
         if (next <= now)
                 next = now + 1000000;
+        if (next < p->again_usec)
+                next = p->again_usec;
         k = sd_event_add_time(p->world->event, &p->timer, CLOCK_BOOTTIME, next, 0, on_timer, p);
         if (k >= 0)
                 k = sd_event_source_set_description(p->timer, "probation");
@@ -414,25 +383,29 @@ static void probation_arm(Probation *p) {
 
 /* ---- requests that ended well ---- */
 
-static bool was_accepted(const Probation *p, const Patch *patch) {
-        return same_content(host_patch_find(p->record.accepted, p->record.n_accepted, patch->name,
-                                            p->world->release),
-                            patch);
+/* It is accepted, or on trial already in this boot (from before its health was checked). */
+static bool is_known(Probation *p, const char *name, const char *digest) {
+        HostRecord *r = &p->record;
+        const HostPatch *accepted = host_patch_find(r->accepted, r->n_accepted, name, p->world->release);
+        const HostPatch *trial = host_patch_find(r->trial, r->n_trial, name, p->world->release);
+
+        return (accepted && streq(accepted->digest, digest)) ||
+               (trial && streq(trial->digest, digest) && streq(trial->boot_id, p->boot_id));
 }
 
 static int begin_trial(Probation *p, const Transaction *t) {
-        const Patch *patch = t->candidate.patch;
         HostRecord *r = &p->record;
         HostPatch trial = {
-                .name = patch->name,
+                .name = t->name,
                 .kernel = (char *) p->world->release,
-                .digest = patch->digest,
+                .digest = t->digest,
                 .boot_id = p->boot_id,
                 .since_usec = now_usec(CLOCK_BOOTTIME),
                 .downgrade = t->spec->kind == REQUEST_DOWNGRADE,
                 .accept_irreversible = t->spec->accept_irreversible,
                 .replace_foreign = t->spec->replace_foreign,
                 .allow_vendor = t->spec->allow_vendor,
+                .replaces = t->replaced,
         };
         int k;
 
@@ -457,6 +430,18 @@ static void drop_trials(Probation *p) {
                         host_patch_remove(&r->trial, &r->n_trial, &r->trial[i]);
 }
 
+void probation_on_trial(Probation *p, const Transaction *t) {
+        int k;
+
+        if (p->problem || t->disable || !t->digest || p->world->config->probation_usec == 0 ||
+            is_known(p, t->name, t->digest) || host_quarantine_has(&p->record, t->digest))
+                return;
+        k = begin_trial(p, t);
+        probation_arm(p);
+        if (k < 0)
+                log_error("'%s' can't be put on trial: %s", t->name, strerror(-k));
+}
+
 void probation_changed(Probation *p, const Transaction *t) {
         int k = 0;
 
@@ -465,17 +450,16 @@ void probation_changed(Probation *p, const Transaction *t) {
         drop_trials(p);
         if (t->disable || t->spec->kind == REQUEST_DOWNGRADE)
                 k = prune_accepted(p);
-        if (k >= 0 && !t->disable && t->candidate.patch) {
-                if (!t->candidate.patch->digest)
+        if (k >= 0 && !t->disable) {
+                if (!t->digest)
                         log_notice("'%s' was enabled without its file: it can't be put on trial, and isn't "
                                    "applied at boot",
-                                   t->candidate.patch->name);
-                else if (!was_accepted(p, t->candidate.patch)) {
+                                   t->name);
+                else if (!is_known(p, t->name, t->digest) && !host_quarantine_has(&p->record, t->digest)) {
                         k = begin_trial(p, t);
                         probation_arm(p);
                         if (k < 0)
-                                log_error("'%s' can't be put on trial: %s", t->candidate.patch->name,
-                                          strerror(-k));
+                                log_error("'%s' can't be put on trial: %s", t->name, strerror(-k));
                         return;
                 }
         }
@@ -484,30 +468,6 @@ void probation_changed(Probation *p, const Transaction *t) {
         probation_arm(p);
         if (k < 0)
                 log_error("Can't keep what is accepted: %s", strerror(-k));
-}
-
-/* ---- boot and shutdown ---- */
-
-int probation_mark(Probation *p) {
-        HostRecord *r = &p->record;
-        int k = 0;
-
-        if (p->problem)
-                return -EBADMSG;
-        r->mark = strv_free(r->mark);
-        for (size_t i = 0; k >= 0 && i < r->n_accepted; i++)
-                if (streq(r->accepted[i].kernel, p->world->release))
-                        k = strv_extend(&r->mark, r->accepted[i].digest);
-        return k < 0 ? k : probation_write(p);
-}
-
-int probation_shutdown(Probation *p) {
-        if (p->problem)
-                return -EBADMSG;
-        if (!p->record.boot_id || p->record.orderly)
-                return 0;
-        p->record.orderly = true;
-        return probation_write(p);
 }
 
 /* ---- what somebody decides ---- */
@@ -547,11 +507,11 @@ int probation_quarantine(Probation *p, const char *digest, const char *name, con
 
         if (p->problem)
                 return -EBADMSG;
-        k = quarantine_digest(p, digest, name, reason);
+        k = probation_quarantine_digest(p, digest, name, reason);
         if (k < 0)
                 return k;
-        drop_quarantined(&r->trial, &r->n_trial, r);
-        drop_quarantined(&r->accepted, &r->n_accepted, r);
+        probation_drop_quarantined(&r->trial, &r->n_trial, r);
+        probation_drop_quarantined(&r->accepted, &r->n_accepted, r);
         k = probation_write(p);
         probation_arm(p);
         return k;
@@ -593,6 +553,6 @@ int probation_unquarantine(Probation *p, const char *what, uid_t uid, Failure *f
                 return failure_set(failure, -ENOENT, ERROR_NO_SUCH_PATCH, "'%s' isn't in quarantine", what);
         (void) snprintf(text, sizeof(text), "'%s' was taken out of quarantine by uid %u", what,
                         (unsigned) uid);
-        audit_standing(p, "released", what, NULL, LOG_NOTICE, text);
+        probation_audit(p, "released", what, NULL, LOG_NOTICE, text);
         return written(probation_write(p), failure);
 }

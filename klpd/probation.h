@@ -5,7 +5,8 @@
  * before it counts, and in the journal.
  *
  *   enabled by a request      → on trial, for ProbationSec=   (what was accepted before stays so meanwhile)
- *   trial over, still enabled → accepted, with the overrides that were granted
+ *   trial over, still enabled → accepted, with the overrides that were granted, if the host is well with it;
+ *                               otherwise it is taken back, and in quarantine
  *   disabled, or downgraded   → what is no longer enabled isn't accepted any more
  *   a boot with a mark or a trial that ended in no orderly way → quarantine
  *
@@ -19,8 +20,16 @@
 
 typedef struct Probation Probation;
 
-/* boot_id: of this boot. world outlives it. */
-int probation_new(const World *world, Probation **ret);
+typedef struct ProbationHandlers {
+        /* Asks how the host is; probation_health_done() answers. -EAGAIN: not now. */
+        int (*check_health)(void *userdata);
+        /* What is on trial does no good: it goes into quarantine and is taken back. */
+        int (*reject)(const HostPatch *trial, const char *reason, void *userdata);
+        void *userdata;
+} ProbationHandlers;
+
+/* world outlives it. handlers: copied; their functions may be NULL (tests of other things). */
+int probation_new(const World *world, const ProbationHandlers *handlers, Probation **ret);
 Probation *probation_free(Probation *p); /* NULL is fine */
 DEFINE_CLEANUP(Probation *, probation_free);
 
@@ -37,6 +46,12 @@ bool probation_boot_failed(const Probation *p);
 /* Called after each change of the record. */
 void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *userdata);
 
+/* As the transaction's health_done: r < 0, and text says what isn't well; -EAGAIN: ask again. */
+void probation_health_done(Probation *p, int r, const char *text);
+
+/* The transition of a request has ended, and its health is about to be checked: a crash from now on is the
+ * patch's, but nothing else is concluded yet. */
+void probation_on_trial(Probation *p, const Transaction *t);
 /* A request has ended well. */
 void probation_changed(Probation *p, const Transaction *t);
 /* Trials of earlier boots, which are to be applied again: name by name; NULL: no more. */

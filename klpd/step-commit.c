@@ -49,6 +49,8 @@ static void commit_start(Transaction *t) {
                 return;
         }
         transaction_finish(t, TRANSACTION_DONE,
+                           t->forced ? "Finished by force: what it took out stays in the kernel for good, and is never "
+                                       "enabled again" :
                            t->phase == SETTLE_FORWARD && !t->cancel_requested ? NULL :
                            "Completed, not reversed: the transition was over before it could be");
 }

@@ -32,6 +32,7 @@ typedef enum View {
 } View;
 
 static void settle_check(Transaction *t);
+static void settle_arm(Transaction *t);
 
 static int settle_view(Transaction *t, View *ret) {
         Hands *hands = t->world->hands;
@@ -108,6 +109,10 @@ static void settle_write(Transaction *t, SettlePhase phase, bool value) {
         t->phase = phase;
         t->ended = t->written = false;
         t->agreed_usec = 0;
+        /* That direction may stall, too: its reports count from now. */
+        t->n_stalled = 0;
+        t->stall_start_usec = now_usec(CLOCK_MONOTONIC);
+        settle_arm(t);
         transaction_record_anyway(t);
         r = hands->vtable->write_enabled(hands, t->name, value, false, on_written, transaction_ref(t));
         if (r < 0) {
@@ -276,7 +281,7 @@ static void on_blockers(int r, const char *text, const Blocker *blockers, size_t
                 log_warning("Can't read the stacks of the tasks that '%s' waits for: %s", t->name, text);
         transaction_audit_stalled(t, blockers, n);
         if (t->handlers.stalled)
-                t->handlers.stalled(t, now_usec(CLOCK_MONOTONIC) - t->transition_start_usec, blockers, n,
+                t->handlers.stalled(t, now_usec(CLOCK_MONOTONIC) - t->stall_start_usec, blockers, n,
                                     t->handlers.userdata);
         t->blockers = blockers_read_free(t->blockers);
 }
@@ -316,15 +321,13 @@ static int on_nudge(sd_event_source *source, uint64_t usec, void *userdata) {
 static void settle_arm_nudge(Transaction *t) {
         int r;
 
-        if (t->world->config->stall_action != STALL_NUDGE || !t->handlers.nudge || t->phase != SETTLE_FORWARD)
+        if (t->forced || t->world->config->stall_action != STALL_NUDGE || !t->handlers.nudge || t->phase != SETTLE_FORWARD)
                 return;
         r = sd_event_add_time_relative(t->world->event, &t->nudge, CLOCK_MONOTONIC, transaction_timeout(t) / 4, 0,
                                        on_nudge, t);
         if (r < 0)
                 log_error("Can't watch the time: %s", strerror(-r));
 }
-
-static void settle_arm(Transaction *t);
 
 static int on_stall(sd_event_source *source, uint64_t usec, void *userdata) {
         Transaction *t = userdata;
@@ -335,7 +338,7 @@ static int on_stall(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* The next report of a stall, counted from the beginning of the transition. */
+/* The next report of a stall, counted from the beginning of the transition, or of its reversal. */
 static void settle_arm(Transaction *t) {
         uint64_t now = now_usec(CLOCK_MONOTONIC), due;
         int r;
@@ -343,7 +346,7 @@ static void settle_arm(Transaction *t) {
         t->stall = sd_event_source_disable_unref(t->stall);
         if (t->n_stalled >= ELEMENTSOF(stall_usec))
                 return;
-        due = t->transition_start_usec + stall_usec[t->n_stalled];
+        due = t->stall_start_usec + stall_usec[t->n_stalled];
         r = sd_event_add_time_relative(t->world->event, &t->stall, CLOCK_MONOTONIC,
                                        due > now ? due - now : 1, 0, on_stall, t);
         if (r < 0)
@@ -356,6 +359,12 @@ static void settle_late(Transaction *t) {
         StallAction action = t->spec->timeout_usec > 0 ? STALL_REVERSE : t->world->config->stall_action;
         char who[512];
 
+        if (t->forced) {
+                transaction_leave(t, -ETIMEDOUT,
+                                  "The transition of '%s' was forced, and isn't over after %.1f s: it is left to the "
+                                  "kernel", t->name, (double) t->world->config->transition_timeout_usec / 1e6);
+                return;
+        }
         switch (action) {
         case STALL_REVERSE:
         case STALL_NUDGE:
@@ -404,6 +413,7 @@ static void settle_start(Transaction *t) {
 
         if (t->transition_start_usec == 0)
                 t->transition_start_usec = now;
+        t->stall_start_usec = t->transition_start_usec;
         t->written = true;
         t->check_usec = CHECK_FIRST_USEC;
         t->agreed_usec = 0;

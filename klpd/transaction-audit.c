@@ -29,12 +29,15 @@ static AuditRecord *record_begin(const Transaction *t, const char *message_id, c
                 audit_field(r, "KLPD_OVERRIDE", "accept-irreversible");
         if (t->spec->replace_foreign)
                 audit_field(r, "KLPD_OVERRIDE", "replace-foreign");
+        if (t->forced)
+                audit_field(r, "KLPD_OVERRIDE", "force");
         STRV_FOREACH(vendor, t->spec->allow_vendor) {
                 char text[PATCH_NAME_MAX + 32];
 
                 (void) snprintf(text, sizeof(text), "allow-vendor=%s", *vendor);
                 audit_field(r, "KLPD_OVERRIDE", text);
         }
+        audit_field(r, "KLPD_BACK", t->back.reason);
         if (t->generation > 0)
                 audit_field_u64(r, "KLPD_GENERATION", t->generation);
         return r;
@@ -197,19 +200,34 @@ static void add_blocker(AuditRecord *r, const Blocker *b) {
 
 void transaction_audit_stalled(Transaction *t, const Blocker *blockers, size_t n) {
         AuditRecord *r = record_begin(t, KLPD_MESSAGE_STALLED, "stalled");
-        uint64_t usec = now_usec(CLOCK_MONOTONIC) - t->transition_start_usec;
+        uint64_t usec = now_usec(CLOCK_MONOTONIC) - t->stall_start_usec;
         const char *function = n == 1 ? blockers[0].function : "";
 
         for (size_t i = 0; i < n; i++)
                 add_blocker(r, &blockers[i]);
         audit_field_u64(r, "KLPD_TRANSITION_USEC", usec);
+        if (t->phase == SETTLE_REVERSING)
+                audit_field(r, "KLPD_RESULT", "reversing");
         /* The core looks again only about once a second: the first time, with nobody in the way, is
          * nothing to worry about. */
         audit_send(t->world->audit, r, n == 0 && t->n_stalled <= 1 ? LOG_INFO : LOG_WARNING,
-                   "The transition of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s%s%s", t->name,
+                   "The %s of livepatch '%s' has been waiting for %.1f s, for %zu %s%s%s%s%s",
+                   t->phase == SETTLE_REVERSING ? "reversal of the transition" : "transition", t->name,
                    (double) usec / 1e6, n, n == 1 ? "task: " : "tasks",
                    n == 1 ? blockers[0].task.comm : "", *function ? ", in " : "", function,
                    n == 0 ? " (idle CPUs can't be listed)" : "");
+}
+
+void transaction_audit_health(Transaction *t, int r, const char *text) {
+        AuditRecord *record = record_begin(t, KLPD_MESSAGE_HEALTH, "health");
+
+        audit_field(record, "KLPD_RESULT", r < 0 ? "failed" : "passed");
+        if (r < 0)
+                audit_send(t->world->audit, record, LOG_ERR, "With livepatch '%s' the host isn't well: %s", t->name,
+                           text);
+        else
+                audit_send(t->world->audit, record, LOG_INFO, "With livepatch '%s' the host is well: %s", t->name,
+                           text);
 }
 
 void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot) {
@@ -220,6 +238,7 @@ void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool sam
                 [RECOVERY_REVERSE] = "it is still under way and was to be reversed, klpd does that now",
                 [RECOVERY_AGAIN] = "neither the new nor the old is enabled, klpd enables it again",
                 [RECOVERY_UNDO] = "it isn't in force, klpd removes the module that had been loaded for it",
+                [RECOVERY_BACK] = "it has to be taken back, klpd does that now",
         };
         AuditRecord *r = record_begin(t, KLPD_MESSAGE_RECOVERED, "recovered");
 

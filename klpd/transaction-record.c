@@ -7,7 +7,17 @@
 
 #define FIRST_LINE "klpd-transaction 1"
 
-typedef enum FieldType { FIELD_BOOL, FIELD_U32, FIELD_U64, FIELD_TEXT, FIELD_LIST, FIELD_BOOT, FIELD_KIND, FIELD_PHASE } FieldType;
+typedef enum FieldType {
+        FIELD_BOOL,
+        FIELD_U32,
+        FIELD_U64,
+        FIELD_TEXT,
+        FIELD_MAYBE, /* a text that may be missing */
+        FIELD_LIST,
+        FIELD_BOOT,
+        FIELD_KIND,
+        FIELD_PHASE,
+} FieldType;
 
 static const struct {
         const char *name;
@@ -26,7 +36,7 @@ static const struct {
         { "cancelled", FIELD_BOOL, offsetof(TransactionRecord, cancelled) },
         { "phase", FIELD_PHASE, offsetof(TransactionRecord, phase) },
         { "uid", FIELD_U32, offsetof(TransactionRecord, uid) },
-        { "reason", FIELD_TEXT, offsetof(TransactionRecord, reason) },
+        { "reason", FIELD_MAYBE, offsetof(TransactionRecord, reason) },
         { "timeout-usec", FIELD_U64, offsetof(TransactionRecord, timeout_usec) },
         { "start-usec", FIELD_U64, offsetof(TransactionRecord, start_usec) },
         { "accept-irreversible", FIELD_BOOL, offsetof(TransactionRecord, accept_irreversible) },
@@ -35,6 +45,11 @@ static const struct {
         { "replaced", FIELD_LIST, offsetof(TransactionRecord, replaced) },
         { "collectable", FIELD_LIST, offsetof(TransactionRecord, collectable) },
         { "frozen", FIELD_LIST, offsetof(TransactionRecord, frozen) },
+        { "digest", FIELD_MAYBE, offsetof(TransactionRecord, digest) },
+        { "forced", FIELD_MAYBE, offsetof(TransactionRecord, forced) },
+        { "back-reason", FIELD_MAYBE, offsetof(TransactionRecord, back_reason) },
+        { "back-origin", FIELD_MAYBE, offsetof(TransactionRecord, back_origin) },
+        { "back-result", FIELD_MAYBE, offsetof(TransactionRecord, back_result) },
 };
 
 static const char *const phases[_SETTLE_PHASE_MAX] = { "forward", "reversing", "again" };
@@ -47,6 +62,11 @@ void transaction_record_done(TransactionRecord *r) {
         strv_free(r->replaced);
         strv_free(r->collectable);
         strv_free(r->frozen);
+        free(r->digest);
+        free(r->forced);
+        free(r->back_reason);
+        free(r->back_origin);
+        free(r->back_result);
         *r = (TransactionRecord) {};
 }
 
@@ -82,6 +102,7 @@ static void write_field(FILE *f, size_t i, const TransactionRecord *r) {
                 (void) fprintf(f, "%s=%" PRIu64 "\n", name, *(const uint64_t *) p);
                 return;
         case FIELD_TEXT:
+        case FIELD_MAYBE:
                 write_text(f, name, *(char *const *) p);
                 return;
         case FIELD_LIST:
@@ -195,6 +216,7 @@ static int read_value(size_t i, char *value, TransactionRecord *r) {
         case FIELD_U64:
                 return read_number(value, UINT64_MAX, p);
         case FIELD_TEXT:
+        case FIELD_MAYBE:
                 k = unescape(value);
                 if (k < 0)
                         return k;
@@ -243,10 +265,10 @@ static bool is_sane(const TransactionRecord *r, uint64_t seen) {
         char **name;
 
         for (size_t i = 0; i < ELEMENTSOF(fields); i++)
-                if (!(seen & (UINT64_C(1) << i)) && fields[i].type != FIELD_LIST &&
-                    !(fields[i].type == FIELD_TEXT && streq(fields[i].name, "reason")))
+                if (!(seen & (UINT64_C(1) << i)) && fields[i].type != FIELD_LIST && fields[i].type != FIELD_MAYBE)
                         return false;
-        if (!patch_name_is_valid(r->patch))
+        if (!patch_name_is_valid(r->patch) || (r->back_origin && !patch_name_is_valid(r->back_origin)) ||
+            !r->back_reason != !r->back_result || (r->back_origin && !r->back_reason))
                 return false;
         STRV_FOREACH(name, r->replaced)
                 if (!patch_name_is_valid(*name))
@@ -295,16 +317,15 @@ const char *recovery_action_to_string(RecoveryAction action) {
         static const char *const names[_RECOVERY_ACTION_MAX] = {
                 [RECOVERY_NOTHING] = "nothing", [RECOVERY_FINISH] = "finish", [RECOVERY_FOLLOW] = "follow",
                 [RECOVERY_REVERSE] = "reverse", [RECOVERY_AGAIN] = "again",   [RECOVERY_UNDO] = "undo",
+                [RECOVERY_BACK] = "back",
         };
 
         return (unsigned) action < _RECOVERY_ACTION_MAX ? names[action] : NULL;
 }
 
-RecoveryAction recovery_decide(const TransactionRecord *r, const RecoveryView *v) {
+static RecoveryAction decide_change(const TransactionRecord *r, const RecoveryView *v) {
         bool disable = r->kind == REQUEST_DISABLE;
 
-        if (r->over || !v->same_boot)
-                return RECOVERY_NOTHING;
         if (v->transition)
                 /* Still in the direction that was asked for, though going back had been decided: the write
                  * of the reversal was still to come. */
@@ -317,4 +338,18 @@ RecoveryAction recovery_decide(const TransactionRecord *r, const RecoveryView *v
         if (r->phase != SETTLE_FORWARD && v->replaced_gone)
                 return RECOVERY_AGAIN;
         return r->loads && v->module ? RECOVERY_UNDO : RECOVERY_NOTHING;
+}
+
+RecoveryAction recovery_decide(const TransactionRecord *r, const RecoveryView *v) {
+        RecoveryAction action;
+
+        if (r->over || !v->same_boot)
+                return RECOVERY_NOTHING;
+        /* Decided, not begun: what is recorded is still what is to be taken back. */
+        if (r->back_reason && !r->back_origin)
+                return v->enabled ? RECOVERY_BACK : RECOVERY_NOTHING;
+        action = decide_change(r, v);
+        if (r->back_origin && (action == RECOVERY_NOTHING || action == RECOVERY_UNDO))
+                return RECOVERY_BACK;
+        return action;
 }

@@ -42,6 +42,12 @@ typedef struct TransactionRecord {
         bool accept_irreversible, replace_foreign;
         char **allow_vendor, **replaced, **collectable;
         char **frozen;         /* units that have to be thawed */
+        char *digest;          /* of the content that is enabled, or NULL */
+        /* Going back (transaction-back.h); NULL where nobody does */
+        char *back_reason;     /* decided, for this reason */
+        char *back_origin;     /* ... and begun: it is that patch that is taken back by this change */
+        char *forced;          /* who has it finished by force, and why; NULL: nobody */
+        char *back_result;     /* how the job ends if that succeeds, as in JobRemoved */
 } TransactionRecord;
 
 void transaction_record_done(TransactionRecord *r); /* zeroed is fine */
@@ -67,6 +73,7 @@ typedef enum RecoveryAction {
         RECOVERY_REVERSE,  /* it is under way, and going back was decided */
         RECOVERY_AGAIN,    /* a reversal that lost the race has left neither the old nor the new in force */
         RECOVERY_UNDO,     /* it isn't in force, but its module, which it loaded, is there */
+        RECOVERY_BACK,     /* it has to be taken back, and isn't yet */
         _RECOVERY_ACTION_MAX,
 } RecoveryAction;
 

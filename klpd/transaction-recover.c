@@ -58,6 +58,10 @@ static void take_registered(Transaction *t) {
 static void act(Transaction *t, RecoveryAction action, bool same_boot) {
         switch (action) {
         case RECOVERY_NOTHING:
+                if (!same_boot) { /* nor is what was to be taken back there any more */
+                        free(t->back.origin);
+                        t->back.origin = NULL;
+                }
                 transaction_finish(t, TRANSACTION_FAILED,
                                    same_boot ? "klpd was interrupted before the change was in force, and the "
                                                "kernel runs what it ran before" :
@@ -65,7 +69,9 @@ static void act(Transaction *t, RecoveryAction action, bool same_boot) {
                 return;
         case RECOVERY_FINISH:
                 t->completed = true;
-                transaction_repeat(t, &step_collect);
+                /* Whether the host is well with it is asked again, unless that was answered. */
+                transaction_repeat(t, transaction_at(t, &step_collect) || transaction_at(t, &step_commit) ?
+                                              &step_collect : &step_health);
                 return;
         case RECOVERY_FOLLOW:
         case RECOVERY_REVERSE:
@@ -81,6 +87,12 @@ static void act(Transaction *t, RecoveryAction action, bool same_boot) {
                                       "klpd was interrupted before '%s' was in force: what had been begun is "
                                       "undone",
                                       t->name);
+                return;
+        case RECOVERY_BACK:
+                if (t->back.origin)
+                        transaction_back_again(t);
+                else
+                        transaction_back_begin(t);
                 return;
         case _RECOVERY_ACTION_MAX:
                 return;

@@ -6,17 +6,15 @@
  * nothing is undone and nothing is cancelled under a pending operation: it is remembered, and acted on when
  * the answer is there.
  */
-#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "klpd/log.h"
 #include "klpd/transaction.h"
-#include "policy/json.h"
 
 static const TransactionStep *const steps[] = {
-        &step_verify, &step_load, &step_replan, &step_enable, &step_settle, &step_collect, &step_commit,
+        &step_verify, &step_load, &step_replan, &step_enable, &step_settle, &step_health, &step_collect, &step_commit,
 };
 
 const char *transaction_result_to_string(TransactionResult result) {
@@ -47,7 +45,7 @@ uint64_t now_usec(clockid_t clock) {
         return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
 }
 
-static const TransactionStep *step_find(const char *name, size_t *ret_index) {
+const TransactionStep *transaction_find_step(const char *name, size_t *ret_index) {
         for (size_t i = 0; i < ELEMENTSOF(steps); i++)
                 if (streq(steps[i]->name, name)) {
                         *ret_index = i;
@@ -76,52 +74,6 @@ int transaction_new(const World *world, const TransactionHandlers *handlers, Job
                 .start_usec = now_usec(CLOCK_REALTIME),
                 .start_monotonic_usec = now_usec(CLOCK_MONOTONIC),
         };
-        *ret = t;
-        return 0;
-}
-
-/* Moves the record's strings; what is left of it stays in t->recovery. */
-int transaction_new_recovered(const World *world, const TransactionHandlers *handlers,
-                              TransactionRecord *record, Transaction **ret) {
-        TransactionRecord *recovery;
-        Transaction *t;
-        JobSpec *spec;
-        size_t step;
-        int r;
-
-        if (!step_find(record->step, &step))
-                return -EBADMSG;
-        r = job_spec_new(record->kind, &spec);
-        if (r < 0)
-                return r;
-        spec->patch = strdup(record->patch);
-        spec->reason = TAKE_PTR(record->reason);
-        spec->uid = record->uid;
-        spec->timeout_usec = record->timeout_usec;
-        spec->accept_irreversible = record->accept_irreversible;
-        spec->replace_foreign = record->replace_foreign;
-        spec->allow_vendor = TAKE_PTR(record->allow_vendor);
-        r = transaction_new(world, handlers, spec, record->id, &t);
-        if (r < 0)
-                return r;
-        recovery = malloc(sizeof(*recovery));
-        if (!recovery || !spec->patch) {
-                free(recovery);
-                transaction_unref(t);
-                return -ENOMEM;
-        }
-        t->name = TAKE_PTR(record->patch);
-        t->plain = record->plain;
-        t->loads = record->loads;
-        t->replaced = TAKE_PTR(record->replaced);
-        t->collectable = TAKE_PTR(record->collectable);
-        t->phase = record->phase;
-        t->reversal = record->cancelled ? TRANSACTION_CANCELLED : TRANSACTION_REVERSED;
-        t->start_usec = record->start_usec;
-        t->step = step;
-        t->recorded = true;
-        *recovery = TAKE_GENERIC(*record, (TransactionRecord) {});
-        t->recovery = recovery;
         *ret = t;
         return 0;
 }
@@ -156,12 +108,20 @@ Transaction *transaction_unref(Transaction *t) {
         failure_done(&t->failure);
         free(t->plan_json);
         free(t->name);
+        free(t->digest);
+        free(t->forced);
+        free(t->back.reason);
+        free(t->back.origin);
         free(t);
         return NULL;
 }
 
 const char *transaction_step_name(const Transaction *t) {
         return steps[t->step]->name;
+}
+
+bool transaction_at(const Transaction *t, const TransactionStep *step) {
+        return steps[t->step] == step;
 }
 
 const char *transaction_patch_name(const Transaction *t) {
@@ -174,86 +134,6 @@ bool transaction_is_plain(const Transaction *t) {
 
 uint64_t transaction_timeout(const Transaction *t) {
         return t->spec->timeout_usec > 0 ? t->spec->timeout_usec : t->world->config->transition_timeout_usec;
-}
-
-/* ---- the write-ahead log ---- */
-
-static int record_write(Transaction *t, bool over) {
-        _cleanup_free_ char *text = NULL;
-        TransactionRecord record = {
-                .over = over,
-                .id = t->id,
-                .kind = t->spec->kind,
-                .patch = t->name,
-                .step = (char *) steps[t->step]->name,
-                .plain = transaction_is_plain(t),
-                .loads = t->loads,
-                .undoing = t->undoing,
-                .cancelled = t->reversal == TRANSACTION_CANCELLED,
-                .phase = t->phase,
-                .uid = (uint32_t) t->spec->uid,
-                .reason = t->spec->reason,
-                .timeout_usec = t->spec->timeout_usec,
-                .start_usec = t->start_usec,
-                .accept_irreversible = t->spec->accept_irreversible,
-                .replace_foreign = t->spec->replace_foreign,
-                .allow_vendor = t->spec->allow_vendor,
-                .replaced = t->replaced,
-                .collectable = t->collectable,
-                .frozen = t->world->frozen,
-        };
-        size_t size;
-        int r;
-
-        if (!t->world->wal)
-                return 0; /* tests of other things */
-        memcpy(record.boot, t->world->boot_id, sizeof(record.boot));
-        r = transaction_record_format(&record, &text, &size);
-        if (r >= 0)
-                r = wal_append(t->world->wal, WAL_STATE, text, size, true, NULL);
-        if (r >= 0)
-                t->recorded = !over;
-        return r;
-}
-
-static const char *record_problem(const Transaction *t, int r) {
-        return wal_problem(t->world->wal) ?: strerror(-r);
-}
-
-bool transaction_record(Transaction *t) {
-        int r;
-
-        r = record_write(t, false);
-        if (r >= 0)
-                return true;
-        transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED,
-                         "Nothing is done that can't be recorded first, and klpd's log can't be written: %s",
-                         record_problem(t, r));
-        return false;
-}
-
-int transaction_record_again(Transaction *t) {
-        return record_write(t, t->finished);
-}
-
-void transaction_record_anyway(Transaction *t) {
-        int r;
-
-        r = record_write(t, false);
-        if (r < 0)
-                log_error("What is done about '%s' can't be recorded, klpd's log can't be written: %s",
-                          t->name, record_problem(t, r));
-}
-
-static void record_end(Transaction *t) {
-        int r;
-
-        if (!t->recorded || t->leave_open)
-                return;
-        r = record_write(t, true);
-        if (r < 0)
-                log_error("That job %u is over can't be recorded, klpd's log can't be written: %s", t->id,
-                          record_problem(t, r));
 }
 
 /* ---- timers ---- */
@@ -328,6 +208,8 @@ static int on_kick(sd_event_source *source, void *userdata) {
         t->kick = sd_event_source_disable_unref(t->kick);
         if (t->recovery)
                 transaction_recover(t);
+        else if (t->back.reason && !t->back.origin)
+                transaction_back_begin(t);
         else
                 transaction_run_step(t);
         return 0;
@@ -357,7 +239,7 @@ void transaction_next(Transaction *t) {
 void transaction_repeat(Transaction *t, const TransactionStep *step) {
         if (t->finished || t->undoing)
                 return;
-        (void) step_find(step->name, &t->step);
+        (void) transaction_find_step(step->name, &t->step);
         transaction_run_step(t);
 }
 
@@ -368,7 +250,8 @@ static void transaction_end(Transaction *t) {
         transaction_stop_timers(t);
         t->preparation = preparation_free(t->preparation);
         t->finished = true;
-        record_end(t);
+        transaction_back_ended(t);
+        transaction_record_end(t);
         transaction_audit_end(t);
         if (t->handlers.finished)
                 t->handlers.finished(t, t->handlers.userdata);
@@ -440,7 +323,7 @@ void transaction_undo_from(Transaction *t, const TransactionStep *step, Transact
         va_start(ap, format);
         (void) vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
-        (void) step_find(step->name, &t->step);
+        (void) transaction_find_step(step->name, &t->step);
         undo_begin(t, result, r, ERROR_FAILED, text);
 }
 
@@ -478,7 +361,7 @@ void transaction_leave(Transaction *t, int r, const char *format, ...) {
 int transaction_cancel(Transaction *t) {
         const TransactionStep *step = steps[t->step];
 
-        if (t->finished || t->undoing || t->cancel_requested)
+        if (t->finished || t->undoing || t->cancel_requested || t->forced || t->back.reason)
                 return -EALREADY;
         t->cancel_requested = true;
         if (t->recovery)
@@ -489,6 +372,21 @@ int transaction_cancel(Transaction *t) {
                 transaction_fail(t, TRANSACTION_CANCELLED, -ECANCELED, ERROR_FAILED,
                                  "Cancelled before the change of '%s' began", transaction_patch_name(t));
         return 0;
+}
+
+int transaction_force(Transaction *t, const char *who) {
+        int r;
+
+        if (t->finished || t->undoing || t->recovery || t->pending || !transaction_at(t, &step_settle))
+                return -EBUSY;
+        free(t->forced);
+        t->forced = strdup(who);
+        if (!t->forced)
+                return -ENOMEM;
+        r = transaction_record_again(t);
+        if (r >= 0) /* whatever was to happen at its end doesn't any more */
+                r = transaction_arm_deadline(t, t->world->config->transition_timeout_usec);
+        return r < 0 ? r : 0;
 }
 
 void transaction_abandon(Transaction *t) {
@@ -537,120 +435,4 @@ void transaction_event(Transaction *t, const ShimEvent *event) {
         if (!t->undoing && !t->recovery && step->event)
                 step->event(t, event);
         transaction_unref(t);
-}
-
-/* ---- plans ---- */
-
-static int plan_text(const Plan *plan, char **ret) {
-        struct json_object *json;
-        int r;
-
-        json = plan_to_json(plan);
-        if (!json)
-                return -ENOMEM;
-        r = json_to_line(json, ret);
-        json_object_put(json);
-        return r;
-}
-
-static int transaction_note_replaced(Transaction *t, const Inventory *inventory) {
-        int r;
-
-        t->replaced = strv_free(t->replaced);
-        t->collectable = strv_free(t->collectable);
-        for (size_t i = 0; i < inventory->n_patches; i++) {
-                const Patch *p = inventory->patches[i];
-                bool same = t->name && patch_name_equal(p->name, t->name);
-                bool replaced = !t->disable && t->candidate.patch && t->candidate.patch->cumulative && !same;
-
-                if (p->orphan || (!replaced && !(t->disable && same)))
-                        continue;
-                if (replaced) {
-                        r = strv_extend(&t->replaced, p->name);
-                        if (r < 0)
-                                return r;
-                }
-                if (p->kind != PATCH_FOREIGN) {
-                        r = strv_extend(&t->collectable, p->name);
-                        if (r < 0)
-                                return r;
-                }
-        }
-        return 0;
-}
-
-static int transaction_note_plan(Transaction *t, Plan *plan, const Inventory *inventory) {
-        const Patch *present = t->spec->patch ? inventory_find(inventory, t->spec->patch) : NULL;
-        const char *name = t->candidate.patch ? t->candidate.patch->name
-                           : present          ? present->name
-                                              : t->spec->patch;
-        char *json;
-        int r;
-
-        r = plan_text(plan, &json);
-        if (r < 0)
-                return r;
-        free(t->plan_json);
-        t->plan_json = json;
-        if (name && !streq_ptr(t->name, name)) {
-                char *copy = strdup(name);
-
-                if (!copy)
-                        return -ENOMEM;
-                free(t->name);
-                t->name = copy;
-        }
-        t->generation = inventory->generation;
-        return transaction_note_replaced(t, inventory);
-}
-
-/* "rule: what is wrong. What to do. rule: …" */
-static void describe_refusal(const Plan *plan, char *text, size_t size) {
-        size_t used = 0;
-
-        text[0] = 0;
-        for (size_t i = 0; i < plan->n_violations && used < size; i++) {
-                const Violation *v = &plan->violations[i];
-                int n;
-
-                if (v->mode != RULE_ENFORCE)
-                        continue;
-                n = snprintf(text + used, size - used, "%s%s: %s%s%s", used > 0 ? "; " : "",
-                             rule_to_string(v->rule), v->message ?: "", v->remedy ? " - " : "",
-                             v->remedy ?: "");
-                used += n > 0 ? (size_t) n : 0;
-        }
-}
-
-bool transaction_take_plan(Transaction *t, Plan *plan, const Inventory *inventory) {
-        char text[3072];
-        int r;
-
-        plan_free(t->plan);
-        t->plan = plan;
-        r = transaction_note_plan(t, plan, inventory);
-        if (r < 0) {
-                transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED, "Can't keep the plan: %s",
-                                 strerror(-r));
-                return false;
-        }
-        if (t->handlers.changed)
-                t->handlers.changed(t, t->handlers.userdata);
-
-        switch (plan->verdict) {
-        case VERDICT_ALLOW:
-                return true;
-        case VERDICT_NOTHING_TO_DO:
-                transaction_finish(t, TRANSACTION_NOTHING_TO_DO, NULL);
-                return false;
-        case VERDICT_REFUSE:
-        case _VERDICT_MAX:
-        case _VERDICT_INVALID:
-                break;
-        }
-        describe_refusal(plan, text, sizeof(text));
-        transaction_fail(t, TRANSACTION_REFUSED, -EPERM, ERROR_REFUSED, "Policy refuses to %s%s%s%s: %s",
-                         request_kind_to_string(t->spec->kind), *transaction_patch_name(t) ? " '" : "",
-                         transaction_patch_name(t), *transaction_patch_name(t) ? "'" : "", text);
-        return false;
 }

@@ -12,6 +12,8 @@
  *   settle   until the transition is over; past the deadline, or cancelled: reversed; a reversal that lost
  *            the race is
  *            brought forward again
+ *   health   what the administrator has configured says that the host is well (health.h); if not, the job
+ *            goes back by a change of its own, planned like any other (transaction-back.c)
  *   collect  what is no longer used goes to the collector
  *   commit   the kernel's own view, once more
  *
@@ -46,11 +48,19 @@ const char *transaction_result_to_string(TransactionResult result); /* as in Job
 typedef struct TransactionHandlers {
         void (*changed)(Transaction *t, void *userdata);               /* step or plan */
         void (*finished)(Transaction *t, void *userdata);              /* once; last */
+        /* What the kernel runs, from the first reading that it plans on. May be NULL. */
+        void (*looked)(Transaction *t, const Inventory *inventory, void *userdata);
         /* The transition has been waiting for usec, for these; the rest is n - those. May be NULL. */
         void (*stalled)(Transaction *t, uint64_t usec, const Blocker *blockers, size_t n, void *userdata);
         /* Make these return to user space for a moment (manager-nudge.c). May be NULL. */
         void (*nudge)(Transaction *t, const Blocker *blockers, size_t n, void *userdata);
         void (*retire)(Transaction *t, const char *module, void *userdata); /* to be removed late */
+        /* Begins the checks that are configured, and ends them early; answered by transaction_health_done().
+         * May be NULL: then nothing is checked. */
+        int (*check_health)(Transaction *t, void *userdata);
+        void (*stop_health)(Transaction *t, void *userdata);
+        /* What it has enabled proves to be no good: t->back says why. May be NULL. */
+        void (*condemned)(Transaction *t, void *userdata);
         void *userdata;
 } TransactionHandlers;
 
@@ -68,6 +78,13 @@ struct TransactionStep {
         uint64_t deadline_usec; /* of start, 0: the step has its own or none */
         void (*expired)(Transaction *t); /* without it: transaction_fail() */
 };
+
+/* Of a job that has to undo what it has completed: how it comes back (transaction-back.c). */
+typedef struct WayBack {
+        char *reason;             /* NULL: there is none */
+        char *origin;             /* what is taken back, once the change that does it has begun */
+        TransactionResult result; /* of the job, if that succeeds */
+} WayBack;
 
 struct Transaction {
         unsigned n_ref;
@@ -87,6 +104,9 @@ struct Transaction {
         uint64_t generation; /* on which the plan was made */
         char **replaced;     /* names of what an atomic replace takes off the stack */
         char **collectable;  /* what klpd may remove afterwards: foreign patches aren't its */
+        char *forced;        /* who has had its transition finished by force, and why; or NULL */
+        char *digest;        /* of the content that is to be enabled, as far as it is known */
+        WayBack back;
 
         /* How far it is */
         size_t step;
@@ -117,6 +137,7 @@ struct Transaction {
         uint64_t check_usec;        /* interval of looking at sysfs; load: of trying to unload */
         uint64_t agreed_usec;       /* since when sysfs and shim agree, without an event */
         unsigned n_stalled;
+        uint64_t stall_start_usec;  /* CLOCK_MONOTONIC: from when a stall counts, of the present direction */
         BlockersRead *blockers;
         sd_event_source *nudge; /* the time for it */
         sd_event_source *stall;
@@ -142,10 +163,17 @@ DEFINE_CLEANUP(Transaction *, transaction_unref);
 int transaction_new_recovered(const World *world, const TransactionHandlers *handlers,
                               TransactionRecord *record, Transaction **ret);
 
+/* One that takes back what runs: that patch, which replaced those when it was enabled. spec (a disable of it,
+ * taken over) says who asked and why. It is recorded at once. */
+int transaction_new_back(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id,
+                         char *const *replaced, const char *digest, Transaction **ret);
+
 /* From the event loop, soon. */
 int transaction_start(Transaction *t);
 /* -EALREADY: it is being cancelled or undone already, or it is over. */
 int transaction_cancel(Transaction *t);
+/* Its transition is about to be finished by force: recorded when this returns. -EBUSY: it isn't waiting for one. */
+int transaction_force(Transaction *t, const char *who);
 /* Ends without the finished handler and without undoing anything: klpd goes. */
 void transaction_abandon(Transaction *t);
 void transaction_event(Transaction *t, const ShimEvent *event);
@@ -155,10 +183,14 @@ const char *transaction_step_name(const Transaction *t);
 /* The patch, as far as it is known: what was asked for, or what it turned out to be; "" if neither. */
 const char *transaction_patch_name(const Transaction *t);
 
+/* The answer to check_health: r < 0: text is a sentence that says what isn't well. -ECANCELED: nobody can say,
+ * since the host is being shut down. */
+void transaction_health_done(Transaction *t, int r, const char *text);
+
 /* ---- for the steps ---- */
 
-extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_collect,
-                step_commit;
+extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_health,
+                step_collect, step_commit;
 
 #define TRANSACTION_REPLANS_MAX 8U
 #define TRANSACTION_AGAIN_MAX 4U
@@ -169,8 +201,22 @@ bool transaction_record(Transaction *t);
 void transaction_record_anyway(Transaction *t);
 /* The record once more, as it stands now, also when it is over. */
 int transaction_record_again(Transaction *t);
-void transaction_recover(Transaction *t); /* transaction-recover.c */
+void transaction_record_end(Transaction *t); /* it is over */
+void transaction_recover(Transaction *t);    /* transaction-recover.c */
 
+/* ---- transaction-back.c ---- */
+
+/* What it has completed is taken back; the job ends with result if that succeeds. */
+void transaction_go_back(Transaction *t, TransactionResult result, const char *format, ...) _printf_(3, 4);
+/* The same, as far as that is decided and recorded already. */
+void transaction_back_begin(Transaction *t);
+/* One of those, which was interrupted, once more from its first step. */
+void transaction_back_again(Transaction *t);
+/* The job is about to end: what its result means for what was asked for. */
+void transaction_back_ended(Transaction *t);
+
+const TransactionStep *transaction_find_step(const char *name, size_t *ret_index);
+bool transaction_at(const Transaction *t, const TransactionStep *step);
 void transaction_next(Transaction *t);
 void transaction_repeat(Transaction *t,
                         const TransactionStep *step); /* goes back to an earlier step, without undoing */
@@ -204,6 +250,7 @@ void transaction_audit_loaded(Transaction *t); /* if it is still to be said */
 void transaction_audit_unloaded(Transaction *t);
 void transaction_audit_event(Transaction *t, const ShimEvent *event); /* preparing and states */
 void transaction_audit_stalled(Transaction *t, const Blocker *blockers, size_t n);
+void transaction_audit_health(Transaction *t, int r, const char *text);
 void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot);
 void transaction_audit_end(Transaction *t);
 /* KLPD_STATE_ID and so on of a state event. */

@@ -31,11 +31,12 @@ _klpctl() {
                 [import]='--replace --reason'
                 [remove]='--kernel --reason'
                 [reject]='--reason'
+                [force]='-y --yes --reason'
                 [quarantine]='--remove --reason'
         )
         local -A verbs=(
                 [list]='' [status]='' [show]='' [plan]=plan [apply]=request [downgrade]=request [disable]=request
-                [states]='' [blocking]='' [jobs]='' [cancel]='' [history]=history [metrics]='' [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]='' [accept]=''
+                [states]='' [blocking]='' [jobs]='' [cancel]='' [force]=force [history]=history [metrics]='' [policy]='' [fleet]=fleet [import]=import [remove]=remove [verify]='' [accept]=''
                 [reject]=reject [quarantine]=quarantine
         )
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The files in which klpd keeps what it has to know later: the record of an import, the host's record, that of
- * fleet documents. Whatever is in them, they are taken or refused with a reason, and what is taken is written as
- * the same. And the small files that it reads facts about the host from.
+ * fleet documents, the modules that are to be removed. Whatever is in them, they are taken or refused with a
+ * reason, and what is taken is written as the same. And the small files that it reads facts about the host from.
  */
+#include "klpd/collector-record.h"
 #include "klpd/fleet-facts.h"
 #include "klpd/fleet-record.h"
 #include "klpd/host-record.h"
@@ -86,6 +87,19 @@ static void check_facts(const char *text, size_t size) {
         fleet_facts_done(&f);
 }
 
+static void check_collector(const char *text, size_t size) {
+        static const char boot[] = "0123456789abcdef0123456789abcdef";
+        _cleanup_free_ CollectorEntry *first = NULL, *second = NULL;
+        _cleanup_free_ char *a = NULL;
+        size_t n, m;
+
+        if (collector_record_parse(text, size, boot, &first, &n) < 0)
+                return;
+        must(collector_record_format(boot, first, n, &a) == 0);
+        must(collector_record_parse(a, strlen(a), boot, &second, &m) == 0);
+        must(n == m && memcmp(first, second, n * sizeof(*first)) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         _cleanup_free_ char *copy = malloc(size + 1);
 
@@ -96,5 +110,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_facts(copy, size);
         check_host((const char *) data, size);
         check_import((const char *) data, size);
+        check_collector((const char *) data, size);
         return 0;
 }

@@ -227,6 +227,29 @@ static int method_change(sd_bus_message *m, void *userdata, sd_bus_error *error)
                          error);
 }
 
+static int method_force(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *patch;
+
+        check(sd_bus_message_read(m, "s", &patch), "patch");
+        printf("Force '%s'", patch);
+        say_options(m);
+        if (streq(patch, "klp_demo_3"))
+                return sd_bus_error_set(error, "org.klpd1.Error.Refused", "the policy doesn't allow force");
+        return sd_bus_reply_method_return(m, "s", patch);
+}
+
+/* "idle": it isn't enabled, so there is nothing to take back. */
+static int method_reject(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *patch, *reason;
+
+        check(sd_bus_message_read(m, "ss", &patch, &reason), "patch, reason");
+        printf("Reject '%s' '%s'\n", patch, reason);
+        fflush(stdout);
+        if (streq(patch, "idle"))
+                return sd_bus_reply_method_return(m, "o", "/");
+        return start_job(userdata, m, "reject", patch, error);
+}
+
 static int method_apply_file(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         struct stat st;
         int fd;
@@ -374,6 +397,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("ApplyFile", "ha{sv}", "o", method_apply_file, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Downgrade", "sa{sv}", "o", method_change, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Disable", "sa{sv}", "o", method_change, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Force", "sa{sv}", "s", method_force, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Reject", "ss", "o", method_reject, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Plan", "ssa{sv}", "s", method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListPatches", NULL, "aa{sv}", method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListStates", NULL, "aa{sv}", method_list_states, SD_BUS_VTABLE_UNPRIVILEGED),

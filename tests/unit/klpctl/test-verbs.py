@@ -250,6 +250,36 @@ class Verbs(unittest.TestCase):
             self.assertNotIn('do_ip_setsockopt', r.out)
             self.assertIn('do_ip_setsockopt', bus.run('blocking', '--stacks').out)
 
+    def test_force_says_what_it_costs_and_wants_agreement(self):
+        self.assertEqual(self.bus.run('force', '--yes').status, 1)
+        with Bus(FAKE_TRANSITION='klp_demo_2') as bus:
+            self.assertEqual(bus.run('force', 'other', '--yes').status, 1)
+            r = bus.run('force')
+            self.assertEqual(r.status, 2)
+            for words in ('never enabled again', 'ssh.service', 'Only a reboot', '--yes'):
+                self.assertIn(words, r.err)
+            self.assertNotIn('Force', bus.log())
+            r = bus.run('force', '--yes', '--reason', 'it must be')
+            self.assertEqual(r.status, 0)
+            self.assertIn('klp_demo_2: forced', r.out)
+            self.assertIn('never enabled again', r.err)
+            self.assertIn("Force 'klp_demo_2' reason=it must be", bus.log())
+            for answer, status in (('no\n', 1), ('yes\n', 0)):
+                t = OnTerminal(['force', 'klp_demo_2'], **bus.environment())
+                t.read_until("Type 'yes'")
+                t.press(answer.encode())
+                self.assertEqual(t.finish().status, status)
+            self.assertEqual(bus.log().count('Force'), 2)
+        with Bus(FAKE_TRANSITION='klp_demo_3') as bus:
+            self.assertEqual(bus.run('force', '--yes').status, 3)
+
+    def test_reject_takes_back_what_runs(self):
+        r = self.check(0, 'reject', 'ok', '--reason', 'bad')
+        self.assertIn("isn't applied again", r.out)
+        self.assertIn("Reject 'ok' 'bad'", self.bus.log())
+        self.assertIn("wasn't enabled", self.check(0, 'reject', 'idle').out)
+        self.check(1, 'reject', 'failed')
+
     # --- programs
 
     def test_json_of_every_verb(self):

@@ -246,6 +246,34 @@ static void test_enabled_is_written_where_the_patch_is(void **state) {
         tree_done(&t);
 }
 
+static void test_force_is_written_where_the_patch_is_and_nowhere_else(void **state) {
+        HelperRequest q = request(HELPER_FORCE, "klp_a");
+        char data[HELPER_DATA_MAX];
+        HelperReply a;
+        char *text;
+        Tree t;
+
+        tree_init(&t);
+        a = execute(&t, &q, -1, data);
+        assert_int_equal(a.error, -ENOENT);
+        assert_contains(a.text, "klp_a");
+        tree_write(&t, "sys/kernel/livepatch/klp_a/force", "0");
+        tree_write(&t, "sys/kernel/livepatch/klp_a/enabled", "1");
+        a = execute(&t, &q, -1, data);
+        assert_int_equal(a.error, 0);
+        text = tree_read(&t, "sys/kernel/livepatch/klp_a/force");
+        assert_string_equal(text, "1");
+        free(text);
+        text = tree_read(&t, "sys/kernel/livepatch/klp_a/enabled");
+        assert_string_equal(text, "1");
+        free(text);
+        tree_done(&t);
+        q.flags = HELPER_FLAG_VALUE;
+        assert_int_equal(helper_request_check(&q, sizeof(q), false), -EBADMSG);
+        q.flags = HELPER_FLAG_SETTLE; /* there is no first pass to help */
+        assert_int_equal(helper_request_check(&q, sizeof(q), false), -EBADMSG);
+}
+
 static void test_stacks_are_read_and_cut_at_a_line(void **state) {
         HelperRequest q = request(HELPER_READ_STACKS, NULL);
         char *data = malloc(HELPER_DATA_MAX), *big = malloc(2 * HELPER_STACK_MAX);
@@ -573,6 +601,7 @@ int main(void) {
                 cmocka_unit_test(test_only_klpd_is_let_in),
                 cmocka_unit_test(test_a_stranger_is_refused_by_name),
                 cmocka_unit_test(test_enabled_is_written_where_the_patch_is),
+                cmocka_unit_test(test_force_is_written_where_the_patch_is_and_nowhere_else),
                 cmocka_unit_test(test_stacks_are_read_and_cut_at_a_line),
                 cmocka_unit_test(test_what_is_not_sealed_is_not_loaded),
                 cmocka_unit_test(test_who_refuses_a_module_is_named),

@@ -185,6 +185,61 @@ static void test_the_assist_runs_one_thread_per_cpu_and_ends(void **state) {
         assert_null(s);
 }
 
+/* What the call that comes next finds: each thread is where it belongs, as anybody's. */
+static void test_the_assist_sits_on_every_allowed_cpu_before_the_call_begins(void **state) {
+        unsigned cpus[SETTLE_CPUS_MAX];
+        bool found[SETTLE_CPUS_MAX] = {};
+        Tree *t = *state;
+        struct dirent *de;
+        Settle *s = NULL;
+        DIR *d;
+        int n;
+
+        n = settle_cpus(t->fd, cpus, ELEMENTSOF(cpus));
+        if (n < 2)
+                skip();
+        assert_int_equal(settle_start(t->fd, 0, SETTLE_USEC_MAX, &s), 0);
+        d = opendir("/proc/self/task");
+        assert_non_null(d);
+        while ((de = readdir(d))) {
+                pid_t tid = atoi(de->d_name);
+                cpu_set_t set;
+
+                if (tid == 0 || tid == getpid())
+                        continue;
+                assert_int_equal(sched_getaffinity(tid, sizeof(set), &set), 0);
+                for (int i = 0; i < n; i++)
+                        if (cpus[i] < CPU_SETSIZE && CPU_COUNT(&set) == 1 && CPU_ISSET(cpus[i], &set)) {
+                                assert_false(found[i]);
+                                found[i] = true;
+                                assert_int_equal(sched_getscheduler(tid), SCHED_OTHER);
+                        }
+        }
+        closedir(d);
+        settle_stop(s);
+        for (int i = 0; i < n; i++)
+                if (cpus[i] < CPU_SETSIZE)
+                        assert_true(found[i]);
+}
+
+static void test_on_one_cpu_nothing_is_assisted(void **state) {
+        unsigned cpus[SETTLE_CPUS_MAX], before = count_threads();
+        cpu_set_t all, one;
+        Tree *t = *state;
+        Settle *s = NULL;
+
+        assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+        assert_true(settle_cpus(t->fd, cpus, ELEMENTSOF(cpus)) >= 1);
+        CPU_ZERO(&one);
+        CPU_SET(cpus[0], &one);
+        assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+        assert_int_equal(settle_cpus(t->fd, cpus, ELEMENTSOF(cpus)), 1);
+        assert_int_equal(settle_start(t->fd, 0, 0, &s), 0);
+        assert_null(s);
+        assert_int_equal(count_threads(), before);
+        assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+}
+
 static void test_the_assist_ends_by_itself_when_its_time_is_over(void **state) {
         unsigned before = count_threads(), cpus[SETTLE_CPUS_MAX];
         Tree *t = *state;
@@ -216,6 +271,8 @@ int main(void) {
                 T(test_lists_of_cpus),
                 T(test_isolated_and_nohz_full_cpus_are_left_alone),
                 T(test_the_assist_runs_one_thread_per_cpu_and_ends),
+                T(test_the_assist_sits_on_every_allowed_cpu_before_the_call_begins),
+                T(test_on_one_cpu_nothing_is_assisted),
                 T(test_the_assist_ends_by_itself_when_its_time_is_over),
                 T(test_broken_lists_of_cpus_are_errors),
         };

@@ -45,7 +45,7 @@ static pid_t start(char *const argv[], const char *expected) {
         return pid;
 }
 
-int bus_start(const char *program) {
+void bus_start_daemon(void) {
         char path[128], text[2048], address[160];
 
         tree_new(&bus_tree);
@@ -61,6 +61,16 @@ int bus_start(const char *program) {
                             "unix:");
         (void) snprintf(address, sizeof(address), "unix:path=%s/bus", bus_tree.path);
         assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, true), 0);
+}
+
+void bus_stop_daemon(void) {
+        assert_int_equal(kill(dbus_daemon, SIGTERM), 0);
+        (void) waitpid(dbus_daemon, NULL, 0);
+        tree_done(&bus_tree);
+}
+
+int bus_start(const char *program) {
+        bus_start_daemon();
         fake_klpd = start((char *[]) { (char *) program, bus_tree.path, NULL }, "ready 0");
         return 0;
 }
@@ -70,9 +80,7 @@ int bus_stop(void) {
 
         assert_int_equal(kill(fake_klpd, SIGTERM), 0);
         assert_int_equal(waitpid(fake_klpd, &status, 0), fake_klpd);
-        assert_int_equal(kill(dbus_daemon, SIGTERM), 0);
-        (void) waitpid(dbus_daemon, NULL, 0);
-        tree_done(&bus_tree);
+        bus_stop_daemon();
         assert_int_equal(status, 0); /* also: no leak, where the sanitizers look for them */
         return 0;
 }

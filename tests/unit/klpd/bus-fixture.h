@@ -25,6 +25,8 @@ typedef struct Removed {
 extern Tree bus_tree;
 extern struct utsname bus_uts;
 
+void bus_start_daemon(void); /* without fake-klpd */
+void bus_stop_daemon(void);
 int bus_start(const char *fake_klpd);  /* group setup */
 int bus_stop(void);
 /* A module file of the repository: PATCH in JSON, rest after name and kernel. */

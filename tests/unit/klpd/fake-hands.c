@@ -44,7 +44,7 @@ struct FakeKernel {
         uint64_t generation, seq;
         unsigned births, inspections;
         bool shim, livepatch;
-        char log[4096];
+        char log[4096], assisted[1024];
         Later *laters;
 };
 
@@ -62,12 +62,24 @@ static void note(FakeKernel *k, const char *what, const char *name) {
         (void) snprintf(k->log + n, sizeof(k->log) - n, "%s%s %s", n > 0 ? "; " : "", what, name);
 }
 
+static void note_assisted(FakeKernel *k, bool assist, const char *what, const char *name) {
+        size_t n = strlen(k->assisted);
+
+        if (assist)
+                (void) snprintf(k->assisted + n, sizeof(k->assisted) - n, "%s%s %s", n > 0 ? "; " : "", what, name);
+}
+
+const char *fake_assisted(const Hands *h) {
+        return fake(h)->assisted;
+}
+
 const char *fake_log(const Hands *h) {
         return fake(h)->log;
 }
 
 void fake_log_clear(Hands *h) {
         fake(h)->log[0] = 0;
+        fake(h)->assisted[0] = 0;
 }
 
 static bool tagged(const FakeModule *m, const char *tag) {
@@ -503,6 +515,7 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
         int r;
 
         note(k, "load", name);
+        note_assisted(k, assist, "load", name);
         r = read_patch(fd, &patch);
         if (r < 0)
                 return answer(k, r, "not a module (fake)", callback, userdata);
@@ -529,6 +542,7 @@ static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCal
         char tag[32];
 
         note(k, "enable", name);
+        note_assisted(k, true, "enable", name);
         if (!m || !m->registered)
                 return answer(k, -ENOENT, "not registered (fake)", callback, userdata);
         (void) snprintf(tag, sizeof(tag), "test.stale-%u", m->n_stale);
@@ -572,6 +586,7 @@ static int fake_write_enabled(Hands *h, const char *name, bool value, bool assis
         FakeModule *m = find(k, name);
 
         note(k, value ? "write-1" : "write-0", name);
+        note_assisted(k, assist, value ? "write-1" : "write-0", name);
         if (!m || !on_stack(m))
                 return answer(k, -ENOENT, "not listed (fake)", callback, userdata);
         if (m->enabled == value)
@@ -582,6 +597,17 @@ static int fake_write_enabled(Hands *h, const char *name, bool value, bool assis
                 return answer(k, -EBUSY, "transition (fake)", callback, userdata);
         else
                 begin_transition(k, m, value);
+        return answer(k, 0, "", callback, userdata);
+}
+
+static int fake_force(Hands *h, const char *name, HandsCallback callback, void *userdata) {
+        FakeKernel *k = fake(h);
+        FakeModule *m = find(k, name);
+
+        note(k, "force", name);
+        if (!m || !m->transition)
+                return answer(k, -EINVAL, "not in transition (fake)", callback, userdata);
+        finish_transition(k, m, m->enabled ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
         return answer(k, 0, "", callback, userdata);
 }
 
@@ -672,6 +698,7 @@ static const HandsVTable fake_vtable = {
         .load = fake_load,
         .enable = fake_enable,
         .write_enabled = fake_write_enabled,
+        .force = fake_force,
         .unload = fake_unload,
         .read_stacks = fake_read_stacks,
 };

@@ -25,6 +25,8 @@ typedef struct FakeKernel FakeKernel;
 /* Calls that changed something, in order, as "load a; enable a; …". */
 const char *fake_log(const Hands *h);
 void fake_log_clear(Hands *h);
+/* Of these, those with settle assist: "enable a; write-0 a". */
+const char *fake_assisted(const Hands *h);
 /* Behind klpd's back. */
 void fake_bump_generation(Hands *h);
 int fake_insmod(Hands *h, const char *json, bool enabled);

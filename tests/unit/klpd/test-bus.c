@@ -581,6 +581,23 @@ static void test_changes_are_announced(void **state) {
         sd_bus_flush_close_unref(bus);
 }
 
+static void test_force_is_refused_unless_the_policy_allows_it_and_something_is_under_way(void **state) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        sd_bus *bus = bus_connect();
+        int r;
+
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Force", &error, NULL, "sa{sv}", "", 0);
+        assert_non_null(error.message);
+        assert_non_null(strstr(error.message, "allow_force"));
+        assert_string_equal(bus_error_of(r, &error), "org.klpd1.Error.Refused");
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Force", &error, NULL, "sa{sv}", "", 1,
+                               "accept-irreversible", "b", 1);
+        assert_string_equal(bus_error_of(r, &error), SD_BUS_ERROR_INVALID_ARGS);
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Force", &error, NULL, "sa{sv}", "../x", 0);
+        assert_string_equal(bus_error_of(r, &error), SD_BUS_ERROR_INVALID_ARGS);
+        sd_bus_flush_close_unref(bus);
+}
+
 /* ---- who may ---- */
 
 static const char *granted; /* actions, space-separated */
@@ -733,6 +750,8 @@ static void test_polkit_is_asked_about_each_action_of_its_own(void **state) {
         assert_string_equal(asked, "org.klpd1.downgrade");
         assert_int_equal(as_nobody("Disable", false, polkit), CALL_DENIED);
         assert_string_equal(asked, "org.klpd1.disable");
+        assert_int_equal(as_nobody("Force", false, polkit), CALL_DENIED);
+        assert_string_equal(asked, "org.klpd1.force");
         assert_int_equal(as_nobody("Apply", true, polkit), CALL_DENIED);
         assert_string_equal(asked, "org.klpd1.apply org.klpd1.accept-irreversible");
         granted = " org.klpd1.apply org.klpd1.accept-irreversible ";
@@ -770,6 +789,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_many_calls_at_once_are_answered_or_refused_but_none_is_lost),
                 cmocka_unit_test(test_patches_and_levels_are_shown),
                 cmocka_unit_test(test_changes_are_announced),
+                cmocka_unit_test(test_force_is_refused_unless_the_policy_allows_it_and_something_is_under_way),
                 cmocka_unit_test(test_without_polkit_only_root_changes_anything),
                 cmocka_unit_test(test_polkit_is_asked_about_each_action_of_its_own),
         };

@@ -164,6 +164,34 @@ static void test_timespans(void **state) {
         }
 }
 
+static void test_health_checks_add_up_over_lines_and_an_empty_one_clears(void **state) {
+        Config config;
+        Tree t;
+
+        tree_new(&t);
+        tree_write(&t, "etc/klpd/klpd.conf",
+                   "[Manager]\nHealthUnits=old.service\nHealthUnits=\nHealthUnits=a.service  check@b.service\n"
+                   "HealthUnits=c.target\nHealthCommand=/bin/one \"a b\"\nHealthCommand=/bin/two\nHealthTimeoutSec=5\n");
+        assert_int_equal(load(&t, &config), 0);
+        assert_string_equal(reported, "");
+        assert_true(config_checks_health(&config));
+        assert_int_equal(strv_length(config.health_units), 3);
+        assert_string_equal(config.health_units[1], "check@b.service");
+        assert_int_equal(strv_length(config.health_commands), 2);
+        assert_string_equal(config.health_commands[0], "/bin/one \"a b\"");
+        assert_int_equal(config.health_timeout_usec, 5000000);
+        config_done(&config);
+        tree_write(&t, "etc/klpd/klpd.conf",
+                   "[Manager]\nHealthUnits=../x.service\nHealthUnits=nodot\nHealthCommand=relative\nHealthTimeoutSec=0\n");
+        assert_int_equal(load(&t, &config), 0);
+        assert_non_null(strstr(reported, "klpd.conf:2"));
+        assert_non_null(strstr(reported, "klpd.conf:3"));
+        assert_non_null(strstr(reported, "klpd.conf:4"));
+        assert_non_null(strstr(reported, "klpd.conf:5"));
+        assert_false(config_checks_health(&config));
+        tree_done(&t);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_without_files_the_defaults_hold),
@@ -173,6 +201,7 @@ int main(void) {
                 cmocka_unit_test(test_a_dropin_in_etc_hides_its_namesake_and_dev_null_masks),
                 cmocka_unit_test(test_files_that_are_too_long_or_binary_are_ignored_and_reported),
                 cmocka_unit_test(test_timespans),
+                cmocka_unit_test(test_health_checks_add_up_over_lines_and_an_empty_one_clears),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

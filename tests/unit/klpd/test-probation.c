@@ -66,23 +66,20 @@ static int teardown(void **state) {
 static void boot(Fixture *f, const char *boot_id) {
         f->probation = probation_free(f->probation);
         tree_write(&f->tree, "proc/sys/kernel/random/boot_id", boot_id);
-        assert_int_equal(probation_new(&f->world, &f->probation), 0);
+        assert_int_equal(probation_new(&f->world, &(ProbationHandlers) {}, &f->probation), 0);
         probation_start(f->probation);
 }
 
 /* A request for a patch of that name and content has ended well. */
 static void enabled(Fixture *f, RequestKind kind, const char *name, const char *digest) {
-        _cleanup_patch_unref_ Patch *patch = NULL;
         JobSpec spec = { .kind = kind, .module_fd = -EBADF, .accept_irreversible = true };
-        Transaction t = { .spec = &spec, .disable = kind == REQUEST_DISABLE };
+        Transaction t = { .spec = &spec, .disable = kind == REQUEST_DISABLE, .name = (char *) name,
+                          .digest = (char *) digest };
         char json[256];
 
-        assert_int_equal(patch_new(name, &patch), 0);
-        assert_int_equal(patch_set(&patch->digest, digest), 0);
         if (!t.disable) {
                 (void) snprintf(json, sizeof(json), "{\"name\": \"%s\", \"kernel\": \"%s\"}", name, RELEASE);
                 assert_int_equal(fake_insmod(f->hands, json, true), 0);
-                t.candidate.patch = patch;
         }
         probation_changed(f->probation, &t);
 }
@@ -110,6 +107,98 @@ static void test_a_patch_is_on_trial_until_it_is_accepted(void **state) {
         enabled(f, REQUEST_APPLY, "a", DIGEST_B);
         assert_int_equal(record(f)->n_trial, 1);
         assert_string_equal(record(f)->accepted[0].digest, DIGEST_A);
+}
+
+/* ---- health ---- */
+
+typedef struct Asked {
+        unsigned n;
+        int r; /* of asking */
+        char rejected[256];
+} Asked;
+
+static int on_check(void *userdata) {
+        Asked *a = userdata;
+
+        a->n++;
+        return a->r;
+}
+
+static int on_reject(const HostPatch *trial, const char *reason, void *userdata) {
+        Asked *a = userdata;
+
+        (void) snprintf(a->rejected, sizeof(a->rejected), "%s: %s", trial->name, reason);
+        return 0;
+}
+
+static void boot_asking(Fixture *f, Asked *a) {
+        const ProbationHandlers handlers = { .check_health = on_check, .reject = on_reject, .userdata = a };
+
+        f->probation = probation_free(f->probation);
+        tree_write(&f->tree, "proc/sys/kernel/random/boot_id", "1");
+        assert_int_equal(probation_new(&f->world, &handlers, &f->probation), 0);
+        probation_start(f->probation);
+        assert_int_equal(strv_extend(&f->config.health_units, "x.service"), 0);
+        f->config.probation_usec = 1000;
+}
+
+static void until_asked(Fixture *f, Asked *a, unsigned n) {
+        while (a->n < n)
+                assert_true(sd_event_run(f->event, UINT64_C(5000000)) >= 0);
+        assert_int_equal(a->n, n);
+}
+
+static void test_a_trial_is_over_when_its_time_is_and_the_host_is_well(void **state) {
+        Fixture *f = *state;
+        Asked a = {};
+
+        boot_asking(f, &a);
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        until_asked(f, &a, 1);
+        assert_int_equal(record(f)->n_accepted, 0);
+        /* Nobody could be asked after all: asked again. */
+        probation_health_done(f->probation, -EAGAIN, "");
+        until_asked(f, &a, 2);
+        probation_health_done(f->probation, 0, "1 check passed");
+        assert_int_equal(record(f)->n_accepted, 1);
+        assert_string_equal(a.rejected, "");
+        config_done(&f->config);
+}
+
+static void test_a_trial_whose_host_isnt_well_is_rejected(void **state) {
+        Fixture *f = *state;
+        Asked a = {};
+
+        boot_asking(f, &a);
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        until_asked(f, &a, 1);
+        /* The host is shut down: that says nothing. */
+        probation_health_done(f->probation, -ECANCELED, "");
+        assert_string_equal(a.rejected, "");
+        probation_health_done(f->probation, -EREMOTEIO, "unit 'x.service' failed");
+        assert_non_null(strstr(a.rejected, "a: at the end of its probation"));
+        assert_non_null(strstr(a.rejected, "x.service"));
+        assert_int_equal(record(f)->n_accepted, 0);
+        config_done(&f->config);
+}
+
+static void test_on_trial_before_its_health_is_checked_what_was_accepted_stays(void **state) {
+        Fixture *f = *state;
+        JobSpec spec = { .kind = REQUEST_DOWNGRADE, .module_fd = -EBADF };
+        Transaction t = { .spec = &spec, .name = (char *) "b", .digest = (char *) DIGEST_B };
+        Asked a = {};
+
+        boot_asking(f, &a);
+        f->config.probation_usec = 0;
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_accepted, 1);
+        f->config.probation_usec = UINT64_C(1000000000);
+        probation_on_trial(f->probation, &t);
+        probation_on_trial(f->probation, &t);
+        assert_int_equal(record(f)->n_trial, 1);
+        assert_string_equal(record(f)->trial[0].name, "b");
+        assert_int_equal(record(f)->n_accepted, 1);
+        config_done(&f->config);
 }
 
 static void test_probation_ends_by_itself(void **state) {
@@ -273,6 +362,9 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(test_a_patch_is_on_trial_until_it_is_accepted),
                 T(test_probation_ends_by_itself),
+                T(test_a_trial_is_over_when_its_time_is_and_the_host_is_well),
+                T(test_a_trial_whose_host_isnt_well_is_rejected),
+                T(test_on_trial_before_its_health_is_checked_what_was_accepted_stays),
                 T(test_what_is_disabled_isnt_accepted_any_more),
                 T(test_a_crash_on_trial_means_quarantine_and_an_orderly_shutdown_doesnt),
                 T(test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was_accepted),

@@ -22,6 +22,10 @@ static const TransactionRecord example = {
         .allow_vendor = (char *[]) { (char *) "a", (char *) "b", NULL },
         .replaced = (char *[]) { (char *) "old_1", (char *) "old_2", NULL },
         .frozen = (char *[]) { (char *) "ssh.service", NULL },
+        .digest = (char *) "0123",
+        .back_reason = (char *) "not well:\nno",
+        .back_origin = (char *) "fix_2",
+        .back_result = (char *) "reversed",
 };
 
 static void test_a_record_is_the_same_after_being_written_and_read(void **state) {
@@ -65,7 +69,7 @@ static void test_a_record_with_anything_missing_or_odd_is_not_believed(void **st
                 assert_int_equal(transaction_record_parse(odd, size, &r), -EBADMSG);
         }
         static const char *const more[] = { "over=0\n", "what=1\n", "replaced=../x\n", "frozen=a/b\n", "frozen=\n", "x\n", "\n",
-                                            "allow-vendor=\\x\n", "allow-vendor=\\\n" };
+                                            "allow-vendor=\\x\n", "allow-vendor=\\\n", "back-origin=x\n" };
         for (size_t i = 0; i < ELEMENTSOF(more); i++) {
                 (void) snprintf(odd, sizeof(odd), "%s%s", text, more[i]);
                 assert_int_equal(transaction_record_parse(odd, strlen(odd), &r), -EBADMSG);
@@ -127,11 +131,49 @@ static void test_what_is_done_follows_from_record_and_kernel(void **state) {
         }
 }
 
+static void test_going_back_that_was_decided_is_gone_on_with(void **state) {
+        static const struct {
+                Case c;
+                const char *origin;
+        } cases[] = {
+                { { "to be taken back", REQUEST_APPLY, 0, true,
+                  { .same_boot = true, .module = true, .enabled = true, .replaced_gone = true }, RECOVERY_BACK }, NULL },
+                { { "to be taken back, and gone", REQUEST_APPLY, 0, true, { .same_boot = true }, RECOVERY_NOTHING }, NULL },
+                { { "rejected", REQUEST_DISABLE, 0, false,
+                  { .same_boot = true, .module = true, .enabled = true }, RECOVERY_BACK }, NULL },
+                { { "taken back by a disable, not begun", REQUEST_DISABLE, 0, false,
+                  { .same_boot = true, .module = true, .enabled = true }, RECOVERY_BACK }, "x" },
+                { { "taken back by another, loaded", REQUEST_DOWNGRADE, 0, true, { .same_boot = true, .module = true },
+                  RECOVERY_BACK }, "x" },
+                { { "taken back by another, under way", REQUEST_DOWNGRADE, 0, true,
+                  { .same_boot = true, .module = true, .enabled = true, .transition = true }, RECOVERY_FOLLOW }, "x" },
+                { { "taken back", REQUEST_DISABLE, 0, false, { .same_boot = true, .module = true }, RECOVERY_FINISH }, "x" },
+                { { "taken back in another boot", REQUEST_DISABLE, 0, false, { .enabled = true }, RECOVERY_NOTHING }, "x" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                const Case *c = &cases[i].c;
+                TransactionRecord r = {
+                        .kind = c->kind,
+                        .phase = c->phase,
+                        .loads = c->loads,
+                        .back_reason = (char *) "not well",
+                        .back_origin = (char *) cases[i].origin,
+                };
+
+                if (recovery_decide(&r, &c->view) != c->want)
+                        fail_msg("%s: %s instead of %s", c->name,
+                                 recovery_action_to_string(recovery_decide(&r, &c->view)),
+                                 recovery_action_to_string(c->want));
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_record_is_the_same_after_being_written_and_read),
                 cmocka_unit_test(test_a_record_with_anything_missing_or_odd_is_not_believed),
                 cmocka_unit_test(test_what_is_done_follows_from_record_and_kernel),
+                cmocka_unit_test(test_going_back_that_was_decided_is_gone_on_with),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,7 +58,7 @@ class Contracts(unittest.TestCase):
             self.assertGreater(len(a.find('message').text), 20)
             # polkit leaves a variable that it isn't given as it is.
             self.assertNotIn('$(', a.find('message').text)
-        for strict in ('apply-file', 'import', 'accept-irreversible', 'replace-foreign', 'allow-vendor'):
+        for strict in ('apply-file', 'import', 'accept-irreversible', 'replace-foreign', 'allow-vendor', 'force'):
             self.assertEqual(actions['org.klpd1.' + strict].find('defaults/allow_active').text, 'auth_admin')
 
     def test_bus_policy_names_the_interfaces(self):

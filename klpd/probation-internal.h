@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What probation.c and probation-boot.c share. */
+#pragma once
+
+#include "klpd/probation.h"
+
+struct Probation {
+        const World *world;
+        HostRecord record;
+        char *problem;
+        char boot_id[64];
+        bool boot_failed;
+        char **quarantined; /* digests of the record's */
+        char **resumed;     /* names of trials of earlier boots that are still to be resumed */
+        sd_event_source *timer;
+        void (*changed)(void *userdata);
+        void *userdata;
+        ProbationHandlers handlers;
+        bool asking, well;  /* how the host is: no answer yet; it has just been answered */
+        uint64_t again_usec; /* not before, since the host wasn't well; CLOCK_BOOTTIME */
+};
+
+int probation_write(Probation *p);
+void probation_arm(Probation *p);
+void probation_distrust(Probation *p, const char *text);
+void probation_audit(Probation *p, const char *edge, const char *name, const char *digest, int priority,
+                     const char *text);
+
+/* ---- probation-boot.c ---- */
+
+/* In memory, and in the journal. */
+int probation_quarantine_digest(Probation *p, const char *digest, const char *name, const char *reason);
+void probation_drop_quarantined(HostPatch **list, size_t *n, const HostRecord *r);
+/* Once per boot: what the end of the last one says. */
+void probation_conclude_boot(Probation *p);
