@@ -52,8 +52,8 @@ static int say_blockers(Ctl *c) {
                 _cleanup_free_ char *comm = text_printable(&c->terminal, json_string(t, "comm"));
                 const char *unit = json_string(t, "unit");
 
-                fprintf(stderr, "  %s %s[%" PRIu64 "]%s%s%s\n", terminal_glyph(&c->terminal, GLYPH_BULLET), comm ?: "?",
-                        json_u64(t, "tid"), *unit ? " (" : "", unit, *unit ? ")" : "");
+                fprintf(stderr, "  %s %s[%" PRIu64 "]%s%s%s\n", terminal_glyph(&c->terminal, GLYPH_BULLET),
+                        comm ?: "?", json_u64(t, "tid"), *unit ? " (" : "", unit, *unit ? ")" : "");
         }
         if (json_length(tasks) > 16)
                 fprintf(stderr, "  and %zu more\n", json_length(tasks) - 16);
@@ -64,13 +64,15 @@ static int say_cost(Ctl *c, const char *patch, const char *state) {
         _cleanup_free_ char *name = text_printable(&c->terminal, patch);
         int r;
 
-        fprintf(stderr, "The transition of %s would end without these tasks, which may still run the old code:\n",
+        fprintf(stderr,
+                "The transition of %s would end without these tasks, which may still run the old code:\n",
                 name ?: "?");
         r = say_blockers(c);
         if (r != EXIT_DONE)
                 return r;
         fprintf(stderr,
-                "They may run old and new code mixed, which can crash the system where a patch relies on consistency.\n"
+                "They may run old and new code mixed, which can crash the system where a patch relies on "
+                "consistency.\n"
                 "%s%s, with shadow variables and structures, until the next boot;\n"
                 "it can't be unloaded and is never enabled again. Only a reboot takes that back.\n",
                 streq(state, "disabling") ? (name ?: "?") : "What it replaces",
@@ -123,8 +125,8 @@ int verb_force(Ctl *c, int n, char **words) {
                 return r;
         patch = json_string(properties, "Transition");
         if (!*patch || (n > 1 && !streq(patch, words[1]))) {
-                ctl_error(c, "There is no transition%s%s under way%s%s.", n > 1 ? " of " : "", n > 1 ? words[1] : "",
-                          *patch ? ", but one of " : "", patch);
+                ctl_error(c, "There is no transition%s%s under way%s%s.", n > 1 ? " of " : "",
+                          n > 1 ? words[1] : "", *patch ? ", but one of " : "", patch);
                 return ctl_failure(c, EXIT_FAILED, KLPD_ERROR "Failed", "no transition under way");
         }
         r = read_change(c, patch, &patches, &state);
@@ -137,6 +139,8 @@ int verb_force(Ctl *c, int n, char **words) {
         if (r != EXIT_DONE)
                 return r;
         if (!ctl_json(c) && !c->args.quiet)
-                printf("%s: forced. The kernel ends the transition when it looks next, within a second or two.\n", patch);
+                printf("%s: forced. The kernel ends the transition when it looks next, within a second or "
+                       "two.\n",
+                       patch);
         return ctl_failure(c, EXIT_DONE, "", "");
 }

@@ -46,14 +46,16 @@ static int parse_entry(char *line, CollectorEntry *ret) {
         return 0;
 }
 
-int collector_record_parse(const char *text, size_t size, const char *boot_id, CollectorEntry **ret, size_t *ret_n) {
+int collector_record_parse(const char *text, size_t size, const char *boot_id, CollectorEntry **ret,
+                           size_t *ret_n) {
         _cleanup_free_ CollectorEntry *entries = NULL;
         _cleanup_free_ char *copy = NULL;
         size_t n = 0, n_lines = 0;
         char *next, *line;
         int r;
 
-        if (size == 0 || size > COLLECTOR_RECORD_BYTES_MAX || text[size - 1] != '\n' || memchr(text, 0, size))
+        if (size == 0 || size > COLLECTOR_RECORD_BYTES_MAX || text[size - 1] != '\n' ||
+            memchr(text, 0, size))
                 return -EBADMSG;
         copy = strndup(text, size - 1);
         if (!copy)

@@ -20,4 +20,5 @@ typedef struct CollectorEntry {
 /* malloc'ed. */
 int collector_record_format(const char *boot_id, const CollectorEntry *entries, size_t n, char **ret);
 /* -EBADMSG: not what this writes; -ESTALE: of another boot. *ret is malloc'ed. */
-int collector_record_parse(const char *text, size_t size, const char *boot_id, CollectorEntry **ret, size_t *ret_n);
+int collector_record_parse(const char *text, size_t size, const char *boot_id, CollectorEntry **ret,
+                           size_t *ret_n);

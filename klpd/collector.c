@@ -104,8 +104,10 @@ static void collector_save(Collector *c) {
         if (r >= 0)
                 r = state_file_write(c->world->root_fd, COLLECTOR_RECORD_PATH, text, strlen(text), 0600);
         if (r < 0)
-                log_warning("Can't write /" COLLECTOR_RECORD_PATH ": %s. The modules that klpd still has to remove "
-                            "stay loaded if it is restarted", strerror(-r));
+                log_warning("Can't write /" COLLECTOR_RECORD_PATH
+                            ": %s. The modules that klpd still has to remove "
+                            "stay loaded if it is restarted",
+                            strerror(-r));
 }
 
 /* Newest first, as they are added: the order doesn't matter. */
@@ -131,7 +133,8 @@ void collector_load(Collector *c) {
         size_t size, n = 0;
         int r;
 
-        r = state_file_read(c->world->root_fd, COLLECTOR_RECORD_PATH, COLLECTOR_RECORD_BYTES_MAX, &text, &size);
+        r = state_file_read(c->world->root_fd, COLLECTOR_RECORD_PATH, COLLECTOR_RECORD_BYTES_MAX, &text,
+                            &size);
         if (r == -ENOENT)
                 return;
         if (r >= 0)
@@ -140,8 +143,10 @@ void collector_load(Collector *c) {
                 if (!collector_find(c, entries[i].name))
                         r = collector_insert(c, entries[i].name, entries[i].due_usec);
         if (r < 0 && r != -ESTALE)
-                log_warning("Can't use /" COLLECTOR_RECORD_PATH ": %s. Modules that an earlier klpd still had to remove "
-                            "stay loaded", strerror(-r));
+                log_warning("Can't use /" COLLECTOR_RECORD_PATH
+                            ": %s. Modules that an earlier klpd still had to remove "
+                            "stay loaded",
+                            strerror(-r));
         (void) collector_arm(c);
 }
 
@@ -155,8 +160,9 @@ static void collector_tell(Collector *c, Item *item, const char *why, bool for_g
         record = audit_begin(KLPD_MESSAGE_KEPT, "kept");
         audit_field(record, "KLPD_PATCH", item->name);
         audit_field(record, "KLPD_RESULT", for_good ? "for-good" : "later");
-        audit_send(c->world->audit, record, LOG_WARNING, "Module '%s' is no longer used, but can't be removed: %s. %s",
-                   item->name, why, for_good ? "It stays until the next boot" : "Trying again later");
+        audit_send(c->world->audit, record, LOG_WARNING,
+                   "Module '%s' is no longer used, but can't be removed: %s. %s", item->name, why,
+                   for_good ? "It stays until the next boot" : "Trying again later");
 }
 
 typedef struct Removal {

@@ -35,7 +35,8 @@ static bool is_unit_name(const char *s) {
         const char *dot = strrchr(s, '.');
 
         return dot && dot != s && dot[1] && strlen(s) <= 255 &&
-               strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@") == strlen(s);
+               strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@") ==
+                               strlen(s);
 }
 
 /* Several lines add up; an empty one clears. */

@@ -44,8 +44,8 @@ static void stop_transient(Health *h) {
 
         if (!h->transient || !h->unit)
                 return;
-        r = sd_bus_call_method_async(h->bus, NULL, SYSTEMD, MANAGER_PATH, MANAGER, "StopUnit", NULL, NULL, "ss",
-                                     h->unit, "replace");
+        r = sd_bus_call_method_async(h->bus, NULL, SYSTEMD, MANAGER_PATH, MANAGER, "StopUnit", NULL, NULL,
+                                     "ss", h->unit, "replace");
         if (r < 0)
                 log_debug("Can't have %s stopped: %s", h->unit, strerror(-r));
 }
@@ -67,8 +67,8 @@ Health *health_free(Health *h) {
         check_over(h);
         /* systemd needn't send signals that nobody hears any more. */
         if (h->subscribe)
-                (void) sd_bus_call_method_async(h->bus, NULL, SYSTEMD, MANAGER_PATH, MANAGER, "Unsubscribe", NULL, NULL,
-                                                "");
+                (void) sd_bus_call_method_async(h->bus, NULL, SYSTEMD, MANAGER_PATH, MANAGER, "Unsubscribe",
+                                                NULL, NULL, "");
         sd_bus_slot_unref(h->match);
         sd_bus_slot_unref(h->subscribe);
         sd_event_source_disable_unref(h->timer);
@@ -121,8 +121,9 @@ static void fail(Health *h, int outcome) {
         check_over(h);
         h->timer = sd_event_source_disable_unref(h->timer);
         h->outcome = outcome;
-        r = sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, MANAGER_PATH, "org.freedesktop.DBus.Properties", "Get",
-                                     on_system_state, h, "ss", MANAGER, "SystemState");
+        r = sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, MANAGER_PATH,
+                                     "org.freedesktop.DBus.Properties", "Get", on_system_state, h, "ss",
+                                     MANAGER, "SystemState");
         if (r < 0)
                 finish(h, outcome, h->text ?: "out of memory");
 }
@@ -181,8 +182,8 @@ static int on_unit_properties(sd_bus_message *reply, void *userdata, sd_bus_erro
                 return 0;
         }
         if (status > 0 && streq(result, "exit-code"))
-                say(h, "%s '%s' failed with exit status %d", h->transient ? "command" : "unit", what_was_run(h),
-                    status);
+                say(h, "%s '%s' failed with exit status %d", h->transient ? "command" : "unit",
+                    what_was_run(h), status);
         else
                 say(h, "%s '%s' failed: %s", h->transient ? "command" : "unit", what_was_run(h),
                     *result && !streq(result, "success") ? result : job_result);
@@ -196,8 +197,9 @@ static void ask_unit(Health *h) {
 
         r = sd_bus_path_encode("/org/freedesktop/systemd1/unit", h->unit, &path);
         if (r >= 0)
-                r = sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, path, "org.freedesktop.DBus.Properties",
-                                             "GetAll", on_unit_properties, h, "s", "");
+                r = sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, path,
+                                             "org.freedesktop.DBus.Properties", "GetAll", on_unit_properties,
+                                             h, "s", "");
         if (r < 0)
                 fail_call(h, "tell how a unit is", r, NULL);
 }
@@ -214,7 +216,8 @@ static int on_job_removed(sd_bus_message *signal, void *userdata, sd_bus_error *
         int r;
 
         r = sd_bus_message_read(signal, "uoss", &id, &job, &unit, &result);
-        /* The unit may go by another name than the one it was asked for by: once the job is known, that counts. */
+        /* The unit may go by another name than the one it was asked for by: once the job is known, that
+         * counts. */
         if (r < 0 || !h->unit || !streq(h->job ? job : unit, h->job ?: h->unit))
                 return 0;
         free(h->removed_job);
@@ -295,18 +298,20 @@ int health_split_command(const char *line, char ***ret) {
  * needs more writes a unit. */
 static int append_sandbox(sd_bus_message *m) {
         static const char *const yes[] = {
-                "DynamicUser", "NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectControlGroups",
-                "ProtectKernelModules", "ProtectKernelTunables", "ProtectKernelLogs", "ProtectClock",
-                "ProtectHostname", "LockPersonality", "MemoryDenyWriteExecute", "RestrictRealtime", "RestrictSUIDSGID",
+                        "DynamicUser",           "NoNewPrivileges",      "PrivateTmp",
+                        "PrivateDevices",        "ProtectControlGroups", "ProtectKernelModules",
+                        "ProtectKernelTunables", "ProtectKernelLogs",    "ProtectClock",
+                        "ProtectHostname",       "LockPersonality",      "MemoryDenyWriteExecute",
+                        "RestrictRealtime",      "RestrictSUIDSGID",
         };
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(yes); i++)
                 r = sd_bus_message_append(m, "(sv)", yes[i], "b", 1);
         if (r >= 0)
-                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "ProtectSystem", "s", "strict", "ProtectHome", "s",
-                                          "read-only", "CapabilityBoundingSet", "t", UINT64_C(0), "TasksMax", "t",
-                                          UINT64_C(64));
+                r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)", "ProtectSystem", "s", "strict",
+                                          "ProtectHome", "s", "read-only", "CapabilityBoundingSet", "t",
+                                          UINT64_C(0), "TasksMax", "t", UINT64_C(64));
         return r;
 }
 
@@ -340,9 +345,9 @@ static int append_properties(sd_bus_message *m, const Health *h, char **words) {
         r = sd_bus_message_open_container(m, 'a', "(sv)");
         if (r >= 0)
                 r = sd_bus_message_append(m, "(sv)(sv)(sv)(sv)(sv)", "Description", "s",
-                                          "Health check after a livepatch", "Type", "s", "oneshot", "CollectMode",
-                                          "s", "inactive-or-failed", "AddRef", "b", 1, "TimeoutStartUSec", "t",
-                                          h->timeout_usec);
+                                          "Health check after a livepatch", "Type", "s", "oneshot",
+                                          "CollectMode", "s", "inactive-or-failed", "AddRef", "b", 1,
+                                          "TimeoutStartUSec", "t", h->timeout_usec);
         if (r >= 0)
                 r = append_sandbox(m);
         if (r >= 0)
@@ -358,7 +363,8 @@ static int start_command(Health *h, const char *line, unsigned number) {
         r = health_split_command(line, &words);
         if (r < 0)
                 return r;
-        if (asprintf(&h->unit, "klpd-health-%" PRIu32 "-%u-%d.service", h->tag, number, (int) getpid()) < 0) {
+        if (asprintf(&h->unit, "klpd-health-%" PRIu32 "-%u-%d.service", h->tag, number, (int) getpid()) <
+            0) {
                 h->unit = NULL;
                 return -ENOMEM;
         }
@@ -379,8 +385,8 @@ static int start_unit(Health *h, const char *unit) {
         h->unit = strdup(unit);
         if (!h->unit)
                 return -ENOMEM;
-        return sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, MANAGER_PATH, MANAGER, "StartUnit", on_started, h,
-                                        "ss", unit, "replace");
+        return sd_bus_call_method_async(h->bus, &h->slot, SYSTEMD, MANAGER_PATH, MANAGER, "StartUnit",
+                                        on_started, h, "ss", unit, "replace");
 }
 
 static void check_next(Health *h) {
@@ -403,8 +409,8 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
         Health *h = userdata;
 
         if (h->unit)
-                say(h, "%s '%s' wasn't done within %.1f s", h->transient ? "command" : "unit", what_was_run(h),
-                    (double) h->timeout_usec / 1e6);
+                say(h, "%s '%s' wasn't done within %.1f s", h->transient ? "command" : "unit",
+                    what_was_run(h), (double) h->timeout_usec / 1e6);
         else
                 say(h, "the checks weren't done within %.1f s", (double) h->timeout_usec / 1e6);
         fail(h, -ETIMEDOUT);
@@ -451,7 +457,8 @@ int health_run(sd_event *event, sd_bus *bus, const Config *config, uint32_t tag,
                 r = sd_bus_call_method_async(bus, &h->subscribe, SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe",
                                              on_subscribed, h, "");
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, h->timeout_usec, 0, on_timeout, h);
+                r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, h->timeout_usec, 0,
+                                               on_timeout, h);
         if (r >= 0)
                 r = sd_event_add_defer(event, &h->defer, on_defer, h);
         if (r < 0)

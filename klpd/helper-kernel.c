@@ -21,8 +21,10 @@ static int write_force(int root_fd, const char *name, PolicyError *error) {
         fd = openat(root_fd, path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0) {
                 r = -errno;
-                return policy_error_set(error, r, r == -ENOENT ? "'%s' isn't in the kernel's list of livepatches" :
-                                                                 "the file 'force' of '%s' can't be opened", name);
+                return policy_error_set(error, r,
+                                        r == -ENOENT ? "'%s' isn't in the kernel's list of livepatches"
+                                                     : "the file 'force' of '%s' can't be opened",
+                                        name);
         }
         if (write(fd, "1", 1) < 0) {
                 r = -errno;

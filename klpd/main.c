@@ -116,8 +116,8 @@ static int program_watchdog(Program *p) {
         r = sd_watchdog_enabled(false, &p->watchdog_usec);
         if (r <= 0)
                 return r;
-        r = sd_event_add_time_relative(p->event, &source, CLOCK_MONOTONIC, p->watchdog_usec / 2, p->watchdog_usec / 8,
-                                       on_watchdog, p);
+        r = sd_event_add_time_relative(p->event, &source, CLOCK_MONOTONIC, p->watchdog_usec / 2,
+                                       p->watchdog_usec / 8, on_watchdog, p);
         if (r >= 0)
                 r = sd_event_source_set_description(source, "watchdog");
         if (r >= 0)

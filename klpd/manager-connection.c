@@ -63,9 +63,11 @@ static int manager_try_connect(Manager *m) {
         if (r >= 0)
                 r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, m);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, FLEET_INTERFACE, manager_fleet_vtable, m);
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, FLEET_INTERFACE, manager_fleet_vtable,
+                                             m);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, SLOT_INTERFACE, manager_slot_vtable, m);
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, SLOT_INTERFACE, manager_slot_vtable,
+                                             m);
         if (r >= 0)
                 r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local",
                                               "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",

@@ -51,7 +51,8 @@ static void audit(Manager *m, const Force *f, uid_t uid) {
                 audit_field(r, "KLPD_BLOCKER", text);
         }
         audit_send(m->audit, r, LOG_WARNING,
-                   "The transition of livepatch '%s' is finished by force, asked for by uid %u%s%s; %zu task%s may still "
+                   "The transition of livepatch '%s' is finished by force, asked for by uid %u%s%s; %zu "
+                   "task%s may still "
                    "run the old code",
                    f->patch, (unsigned) uid, f->reason ? ": " : "", f->reason ?: "", n, n == 1 ? "" : "s");
 }
@@ -62,8 +63,8 @@ static void on_forced(int r, const char *text, void *userdata) {
         if (r == -ECANCELED)
                 ; /* we are going */
         else if (r < 0)
-                (void) sd_bus_reply_method_errorf(f->message, ERROR_FAILED, "'%s' can't be forced: %s", f->patch,
-                                                  *text ? text : strerror(-r));
+                (void) sd_bus_reply_method_errorf(f->message, ERROR_FAILED, "'%s' can't be forced: %s",
+                                                  f->patch, *text ? text : strerror(-r));
         else {
                 (void) sd_bus_reply_method_return(f->message, "s", f->patch);
                 manager_mark_stale(f->manager);
@@ -88,7 +89,8 @@ static int check(Manager *m, Force *f, sd_bus_error *error) {
         if (!transition || (f->patch && !patch_name_equal(f->patch, transition)))
                 return sd_bus_error_setf(error, ERROR_FAILED, "There is no transition%s%s%s under way%s%s%s",
                                          f->patch ? " of '" : "", f->patch ?: "", f->patch ? "'" : "",
-                                         transition ? ", but one of '" : "", transition ?: "", transition ? "'" : "");
+                                         transition ? ", but one of '" : "", transition ?: "",
+                                         transition ? "'" : "");
         if (!f->patch) {
                 f->patch = strdup(transition);
                 if (!f->patch)
@@ -106,19 +108,24 @@ static int note(Manager *m, const Force *f, uid_t uid, sd_bus_error *error) {
         if (!patch_name_equal(transaction_patch_name(m->job->transaction), f->patch))
                 return sd_bus_error_setf(error, ERROR_BUSY, "Job %u is under way, with '%s'", m->job->id,
                                          transaction_patch_name(m->job->transaction));
-        (void) snprintf(who, sizeof(who), "uid %u%s%s", (unsigned) uid, f->reason ? ": " : "", f->reason ?: "");
+        (void) snprintf(who, sizeof(who), "uid %u%s%s", (unsigned) uid, f->reason ? ": " : "",
+                        f->reason ?: "");
         r = transaction_force(m->job->transaction, who);
         if (r == -EBUSY)
-                return sd_bus_error_setf(error, ERROR_BUSY, "Job %u doesn't wait for its transition (step %s)",
-                                         m->job->id, transaction_step_name(m->job->transaction));
+                return sd_bus_error_setf(error, ERROR_BUSY,
+                                         "Job %u doesn't wait for its transition (step %s)", m->job->id,
+                                         transaction_step_name(m->job->transaction));
         if (r < 0)
-                return sd_bus_error_setf(error, ERROR_FAILED,
-                                         "Nothing is done that can't be recorded first, and klpd's log can't be "
-                                         "written: %s", wal_problem(m->wal) ?: strerror(-r));
+                return sd_bus_error_setf(
+                                error, ERROR_FAILED,
+                                "Nothing is done that can't be recorded first, and klpd's log can't be "
+                                "written: %s",
+                                wal_problem(m->wal) ?: strerror(-r));
         return 0;
 }
 
-static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied, void *userdata) {
+static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bus_error *denied,
+                          void *userdata) {
         sd_bus_error error = SD_BUS_ERROR_NULL;
         Force *ask = userdata, *f;
         Manager *m = ask->manager;
@@ -180,7 +187,8 @@ int manager_method_force(sd_bus_message *message, void *userdata, sd_bus_error *
         f->manager = m;
         f->patch = TAKE_PTR(spec->patch);
         f->reason = TAKE_PTR(spec->reason);
-        r = authorize(m->authorizer, message, actions, f->patch, spec->interactive, on_authorized, f, force_free);
+        r = authorize(m->authorizer, message, actions, f->patch, spec->interactive, on_authorized, f,
+                      force_free);
         if (r < 0) {
                 force_free(f);
                 return r == -EUSERS ? sd_bus_error_set(error, SD_BUS_ERROR_LIMITS_EXCEEDED,

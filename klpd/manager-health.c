@@ -135,7 +135,8 @@ int manager_take_back(Manager *m, const HostPatch *h, uid_t uid, const char *rea
         if (r >= 0)
                 r = transaction_start(job->transaction);
         if (r < 0)
-                return sd_bus_error_set_errnof(error, r, "'%s' can't be taken back: %s", h->name, strerror(-r));
+                return sd_bus_error_set_errnof(error, r, "'%s' can't be taken back: %s", h->name,
+                                               strerror(-r));
         m->job = TAKE_PTR(job);
         *ret = m->job;
         return 0;

@@ -80,8 +80,8 @@ static int reject(Manager *m, const char *name, uid_t uid, const char *reason, c
                 return failure_set(failure, r, ERROR_FAILED, "Can't read whether '%s' is enabled: %s", name,
                                    strerror(-r));
         if (h && !probation_problem(m->probation) && kernel.listed && kernel.enabled) {
-                (void) snprintf(words, sizeof(words), "rejected by uid %u%s%s", (unsigned) uid, reason ? ": " : "",
-                                reason ?: "");
+                (void) snprintf(words, sizeof(words), "rejected by uid %u%s%s", (unsigned) uid,
+                                reason ? ": " : "", reason ?: "");
                 r = manager_take_back(m, h, uid, words, &job, &error);
                 if (r < 0) {
                         (void) failure_set(failure, r,

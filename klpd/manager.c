@@ -260,10 +260,10 @@ int manager_check_free(Manager *m, sd_bus_error *error) {
         if (!t)
                 r = sd_bus_error_set(error, ERROR_BUSY, "klpd is being stopped");
         else
-                r = sd_bus_error_setf(error, ERROR_BUSY, "Job %u is under way: %s of '%s', step %s, for uid %u",
-                                      m->job->id, request_kind_to_string(t->spec->kind),
-                                      transaction_patch_name(t), transaction_step_name(t),
-                                      (unsigned) t->spec->uid);
+                r = sd_bus_error_setf(error, ERROR_BUSY,
+                                      "Job %u is under way: %s of '%s', step %s, for uid %u", m->job->id,
+                                      request_kind_to_string(t->spec->kind), transaction_patch_name(t),
+                                      transaction_step_name(t), (unsigned) t->spec->uid);
         return r < 0 ? r : -EBUSY;
 }
 

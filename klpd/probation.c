@@ -49,8 +49,9 @@ static void probation_read(Probation *p) {
 
         r = host_record_read(p->world->root_fd, &record, &error);
         if (r < 0 && r != -ENOENT) {
-                probation_distrust(p, error.message[0] ? policy_error_format(&error, NULL, words, sizeof(words))
-                                             : strerror(-r));
+                probation_distrust(p,
+                                   error.message[0] ? policy_error_format(&error, NULL, words, sizeof(words))
+                                                    : strerror(-r));
                 return;
         }
         host_record_done(&p->record);
@@ -320,11 +321,13 @@ static bool reject_trials(Probation *p, const char *text) {
         char reason[1024];
         int k;
 
-        (void) snprintf(reason, sizeof(reason), "at the end of its probation the health check failed: %s", text);
+        (void) snprintf(reason, sizeof(reason), "at the end of its probation the health check failed: %s",
+                        text);
         for (size_t i = r->n_trial; i-- > 0;) {
                 const HostPatch *trial = &r->trial[i];
 
-                if (!streq(trial->boot_id, p->boot_id) || now < trial_end(p, trial) || !still_enabled(p, trial))
+                if (!streq(trial->boot_id, p->boot_id) || now < trial_end(p, trial) ||
+                    !still_enabled(p, trial))
                         continue;
                 tell(p, "rejected", trial, LOG_ERR, "Livepatch '%s' isn't accepted, it is taken back: %s",
                      trial->name, reason);
@@ -345,11 +348,12 @@ void probation_health_done(Probation *p, int r, const char *text) {
                 probation_visit(p);
         } else if (r != -EAGAIN) {
                 if (p->record.mark)
-                        log_error("This boot, with its livepatches, isn't healthy, and its mark stays: %s", text);
+                        log_error("This boot, with its livepatches, isn't healthy, and its mark stays: %s",
+                                  text);
                 /* Without one that is to blame, asking again soon makes nobody well. */
-                p->again_usec = reject_trials(p, text)
-                                                ? 0
-                                                : now_usec(CLOCK_BOOTTIME) + p->world->config->boot_healthy_usec;
+                p->again_usec = reject_trials(p, text) ? 0
+                                                       : now_usec(CLOCK_BOOTTIME) +
+                                                                         p->world->config->boot_healthy_usec;
         }
         probation_arm(p);
 }

@@ -49,10 +49,13 @@ static void commit_start(Transaction *t) {
                 return;
         }
         transaction_finish(t, TRANSACTION_DONE,
-                           t->forced ? "Finished by force: what it took out stays in the kernel for good, and is never "
-                                       "enabled again" :
-                           t->phase == SETTLE_FORWARD && !t->cancel_requested ? NULL :
-                           "Completed, not reversed: the transition was over before it could be");
+                           t->forced ? "Finished by force: what it took out stays in the kernel for good, "
+                                       "and is never "
+                                       "enabled again"
+                           : t->phase == SETTLE_FORWARD && !t->cancel_requested
+                                           ? NULL
+                                           : "Completed, not reversed: the transition was over before it "
+                                             "could be");
 }
 
 const TransactionStep step_commit = {

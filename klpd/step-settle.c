@@ -321,7 +321,8 @@ static int on_nudge(sd_event_source *source, uint64_t usec, void *userdata) {
 static void settle_arm_nudge(Transaction *t) {
         int r;
 
-        if (t->forced || t->world->config->stall_action != STALL_NUDGE || !t->handlers.nudge || t->phase != SETTLE_FORWARD)
+        if (t->forced || t->world->config->stall_action != STALL_NUDGE || !t->handlers.nudge ||
+            t->phase != SETTLE_FORWARD)
                 return;
         r = sd_event_add_time_relative(t->world->event, &t->nudge, CLOCK_MONOTONIC, transaction_timeout(t) / 4, 0,
                                        on_nudge, t);
@@ -361,8 +362,10 @@ static void settle_late(Transaction *t) {
 
         if (t->forced) {
                 transaction_leave(t, -ETIMEDOUT,
-                                  "The transition of '%s' was forced, and isn't over after %.1f s: it is left to the "
-                                  "kernel", t->name, (double) t->world->config->transition_timeout_usec / 1e6);
+                                  "The transition of '%s' was forced, and isn't over after %.1f s: it is "
+                                  "left to the "
+                                  "kernel",
+                                  t->name, (double) t->world->config->transition_timeout_usec / 1e6);
                 return;
         }
         switch (action) {

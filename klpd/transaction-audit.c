@@ -223,11 +223,11 @@ void transaction_audit_health(Transaction *t, int r, const char *text) {
 
         audit_field(record, "KLPD_RESULT", r < 0 ? "failed" : "passed");
         if (r < 0)
-                audit_send(t->world->audit, record, LOG_ERR, "With livepatch '%s' the host isn't well: %s", t->name,
-                           text);
+                audit_send(t->world->audit, record, LOG_ERR, "With livepatch '%s' the host isn't well: %s",
+                           t->name, text);
         else
-                audit_send(t->world->audit, record, LOG_INFO, "With livepatch '%s' the host is well: %s", t->name,
-                           text);
+                audit_send(t->world->audit, record, LOG_INFO, "With livepatch '%s' the host is well: %s",
+                           t->name, text);
 }
 
 void transaction_audit_recovered(Transaction *t, RecoveryAction action, bool same_boot) {

@@ -18,7 +18,8 @@
 
 /* What is known of a patch without reading its file again; NULL: nothing. */
 static Patch *known_patch(Transaction *t, const ShimSnapshot *snapshot, const char *name) {
-        const RepositoryEntry *entry = t->world->repository ? repository_find(t->world->repository, name) : NULL;
+        const RepositoryEntry *entry =
+                        t->world->repository ? repository_find(t->world->repository, name) : NULL;
         const ShimPatch *registered = shim_snapshot_find(snapshot, name);
 
         if (entry && !entry->problem)
@@ -38,8 +39,9 @@ static int choose(Transaction *t, RequestKind *ret_kind, const char **ret_patch,
                 return 0;
         }
         if (t->replaced[1]) {
-                (void) snprintf(text, size, "it replaced %zu patches ('%s', '%s'%s), and no single change brings "
-                                            "them back",
+                (void) snprintf(text, size,
+                                "it replaced %zu patches ('%s', '%s'%s), and no single change brings "
+                                "them back",
                                 strv_length(t->replaced), t->replaced[0], t->replaced[1],
                                 t->replaced[2] ? ", ..." : "");
                 return -EOPNOTSUPP;
@@ -48,13 +50,16 @@ static int choose(Transaction *t, RequestKind *ret_kind, const char **ret_patch,
         now = t->candidate.patch ?: known_patch(t, snapshot, t->name);
         before = known_patch(t, snapshot, t->replaced[0]);
         if (!before) {
-                (void) snprintf(text, size, "'%s', which it replaced, is neither in the repository nor loaded",
+                (void) snprintf(text, size,
+                                "'%s', which it replaced, is neither in the repository nor loaded",
                                 t->replaced[0]);
                 return -ENOENT;
         }
         if (!before->cumulative) {
-                (void) snprintf(text, size, "'%s', which it replaced, isn't cumulative: no single change brings it "
-                                            "back", t->replaced[0]);
+                (void) snprintf(text, size,
+                                "'%s', which it replaced, isn't cumulative: no single change brings it "
+                                "back",
+                                t->replaced[0]);
                 return -EOPNOTSUPP;
         }
         *ret_kind = now && patch_same_stream(now, before) && before->level <= now->level ? REQUEST_DOWNGRADE :
@@ -108,7 +113,8 @@ static void forget_change(Transaction *t, char *name, bool disable) {
         t->n_replans = t->n_again = t->n_stalled = 0;
         t->phase = SETTLE_FORWARD;
         t->reversal = TRANSACTION_DONE;
-        t->written = t->ended = t->lost_race = t->completed = t->write_reversal = t->cancel_requested = false;
+        t->written = t->ended = t->lost_race = t->completed = t->write_reversal = t->cancel_requested =
+                        false;
         t->transition_start_usec = t->transition_end_usec = 0;
 }
 
@@ -178,8 +184,8 @@ void transaction_back_ended(Transaction *t) {
                 return;
         if (t->result == TRANSACTION_DONE || t->result == TRANSACTION_NOTHING_TO_DO) {
                 (void) snprintf(text, sizeof(text), "%s; '%s' was taken back: %s%s%s", t->back.reason,
-                                t->back.origin, t->disable ? "it is disabled" : "'", t->disable ? "" : t->name,
-                                t->disable ? "" : "' runs again");
+                                t->back.origin, t->disable ? "it is disabled" : "'",
+                                t->disable ? "" : t->name, t->disable ? "" : "' runs again");
                 t->result = t->back.result;
                 if (t->result == TRANSACTION_DONE) {
                         free(t->failure.message);
@@ -189,10 +195,11 @@ void transaction_back_ended(Transaction *t) {
                 (void) failure_set(&t->failure, -ECANCELED, ERROR_FAILED, "%s", text);
                 return;
         }
-        (void) snprintf(text, sizeof(text), "%s; and '%s' can't be taken back, it stays enabled: %s", t->back.reason,
-                        t->back.origin, failure_message(&t->failure));
+        (void) snprintf(text, sizeof(text), "%s; and '%s' can't be taken back, it stays enabled: %s",
+                        t->back.reason, t->back.origin, failure_message(&t->failure));
         t->result = TRANSACTION_FAILED;
-        (void) failure_set(&t->failure, t->failure.error < 0 ? t->failure.error : -EIO, ERROR_FAILED, "%s", text);
+        (void) failure_set(&t->failure, t->failure.error < 0 ? t->failure.error : -EIO, ERROR_FAILED, "%s",
+                           text);
 }
 
 int transaction_new_back(const World *world, const TransactionHandlers *handlers, JobSpec *spec, uint32_t id,

@@ -265,7 +265,8 @@ static bool is_sane(const TransactionRecord *r, uint64_t seen) {
         char **name;
 
         for (size_t i = 0; i < ELEMENTSOF(fields); i++)
-                if (!(seen & (UINT64_C(1) << i)) && fields[i].type != FIELD_LIST && fields[i].type != FIELD_MAYBE)
+                if (!(seen & (UINT64_C(1) << i)) && fields[i].type != FIELD_LIST &&
+                    fields[i].type != FIELD_MAYBE)
                         return false;
         if (!patch_name_is_valid(r->patch) || (r->back_origin && !patch_name_is_valid(r->back_origin)) ||
             !r->back_reason != !r->back_result || (r->back_origin && !r->back_reason))

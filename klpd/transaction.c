@@ -14,7 +14,8 @@
 #include "klpd/transaction.h"
 
 static const TransactionStep *const steps[] = {
-        &step_verify, &step_load, &step_replan, &step_enable, &step_settle, &step_health, &step_collect, &step_commit,
+                &step_verify, &step_load,   &step_replan,  &step_enable,
+                &step_settle, &step_health, &step_collect, &step_commit,
 };
 
 const char *transaction_result_to_string(TransactionResult result) {

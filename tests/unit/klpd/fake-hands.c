@@ -66,7 +66,8 @@ static void note_assisted(FakeKernel *k, bool assist, const char *what, const ch
         size_t n = strlen(k->assisted);
 
         if (assist)
-                (void) snprintf(k->assisted + n, sizeof(k->assisted) - n, "%s%s %s", n > 0 ? "; " : "", what, name);
+                (void) snprintf(k->assisted + n, sizeof(k->assisted) - n, "%s%s %s", n > 0 ? "; " : "", what,
+                                name);
 }
 
 const char *fake_assisted(const Hands *h) {

@@ -27,8 +27,8 @@ static int keep_record(const struct iovec *fields, size_t n_fields, void *userda
                 if (fields[i].iov_len > 8 && memcmp(fields[i].iov_base, "MESSAGE=", 8) == 0) {
                         size_t n = strlen(f->records);
 
-                        (void) snprintf(f->records + n, sizeof(f->records) - n, "%.*s\n", (int) fields[i].iov_len - 8,
-                                        (const char *) fields[i].iov_base + 8);
+                        (void) snprintf(f->records + n, sizeof(f->records) - n, "%.*s\n",
+                                        (int) fields[i].iov_len - 8, (const char *) fields[i].iov_base + 8);
                 }
         return 0;
 }
@@ -49,7 +49,9 @@ static void on_removed(const char *module, void *userdata) {
 static void start(Fixture *f) {
         f->collector = collector_free(f->collector);
         assert_int_equal(collector_new(&f->world,
-                                       &(CollectorHandlers) { .busy = is_busy, .removed = on_removed, .userdata = f },
+                                       &(CollectorHandlers){.busy = is_busy,
+                                                            .removed = on_removed,
+                                                            .userdata = f},
                                        &f->collector),
                          0);
         collector_load(f->collector);
@@ -144,19 +146,25 @@ static void test_who_cannot_be_removed_is_recorded_once_with_the_reason(void **s
 
 static void test_what_is_of_another_boot_or_makes_no_sense_is_not_believed(void **state) {
         static const char *const odd[] = {
-                "klpd-collector 1 " BOOT "\na 1",        "klpd-collector 1 " BOOT "\na\n", "klpd-collector 2 " BOOT "\n",
-                "klpd-collector 1 " BOOT "\n../a 1\n",   "klpd-collector 1 " BOOT "\na -1\n", "",
-                "klpd-collector 1 " BOOT "\na 99999999999999999999\n",
+                        "klpd-collector 1 " BOOT "\na 1",
+                        "klpd-collector 1 " BOOT "\na\n",
+                        "klpd-collector 2 " BOOT "\n",
+                        "klpd-collector 1 " BOOT "\n../a 1\n",
+                        "klpd-collector 1 " BOOT "\na -1\n",
+                        "",
+                        "klpd-collector 1 " BOOT "\na 99999999999999999999\n",
         };
         Fixture *f = *state;
         CollectorEntry *entries;
         size_t n;
 
-        tree_write(&f->tree, COLLECTOR_RECORD_PATH, "klpd-collector 1 ffffffffffffffffffffffffffffffff\na 1\n");
+        tree_write(&f->tree, COLLECTOR_RECORD_PATH,
+                   "klpd-collector 1 ffffffffffffffffffffffffffffffff\na 1\n");
         start(f);
         assert_int_equal(collector_pending(f->collector), 0);
         for (size_t i = 0; i < ELEMENTSOF(odd); i++)
-                assert_int_equal(collector_record_parse(odd[i], strlen(odd[i]), BOOT, &entries, &n), -EBADMSG);
+                assert_int_equal(collector_record_parse(odd[i], strlen(odd[i]), BOOT, &entries, &n),
+                                 -EBADMSG);
 }
 
 int main(void) {

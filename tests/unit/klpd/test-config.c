@@ -170,8 +170,10 @@ static void test_health_checks_add_up_over_lines_and_an_empty_one_clears(void **
 
         tree_new(&t);
         tree_write(&t, "etc/klpd/klpd.conf",
-                   "[Manager]\nHealthUnits=old.service\nHealthUnits=\nHealthUnits=a.service  check@b.service\n"
-                   "HealthUnits=c.target\nHealthCommand=/bin/one \"a b\"\nHealthCommand=/bin/two\nHealthTimeoutSec=5\n");
+                   "[Manager]\nHealthUnits=old.service\nHealthUnits=\nHealthUnits=a.service  "
+                   "check@b.service\n"
+                   "HealthUnits=c.target\nHealthCommand=/bin/one \"a "
+                   "b\"\nHealthCommand=/bin/two\nHealthTimeoutSec=5\n");
         assert_int_equal(load(&t, &config), 0);
         assert_string_equal(reported, "");
         assert_true(config_checks_health(&config));
@@ -182,7 +184,8 @@ static void test_health_checks_add_up_over_lines_and_an_empty_one_clears(void **
         assert_int_equal(config.health_timeout_usec, 5000000);
         config_done(&config);
         tree_write(&t, "etc/klpd/klpd.conf",
-                   "[Manager]\nHealthUnits=../x.service\nHealthUnits=nodot\nHealthCommand=relative\nHealthTimeoutSec=0\n");
+                   "[Manager]\nHealthUnits=../"
+                   "x.service\nHealthUnits=nodot\nHealthCommand=relative\nHealthTimeoutSec=0\n");
         assert_int_equal(load(&t, &config), 0);
         assert_non_null(strstr(reported, "klpd.conf:2"));
         assert_non_null(strstr(reported, "klpd.conf:3"));

@@ -43,8 +43,9 @@ static void note(Systemd *s, const char *what, const char *unit) {
 }
 
 static void end_job(Systemd *s, const char *path, const char *unit, const char *result) {
-        assert_true(sd_bus_emit_signal(s->bus, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-                                       "JobRemoved", "uoss", s->n_jobs, path, unit, result) >= 0);
+        assert_true(sd_bus_emit_signal(s->bus, "/org/freedesktop/systemd1",
+                                       "org.freedesktop.systemd1.Manager", "JobRemoved", "uoss", s->n_jobs,
+                                       path, unit, result) >= 0);
 }
 
 static int answer_start(Systemd *s, sd_bus_message *m, const char *unit, const char *kind) {
@@ -54,7 +55,8 @@ static int answer_start(Systemd *s, sd_bus_message *m, const char *unit, const c
         /* Jobs of others, too: nobody may take them for his own. */
         end_job(s, "/org/freedesktop/systemd1/job/9999", "other.service", "failed");
         if (strstr(kind, "missing"))
-                return sd_bus_reply_method_errorf(m, "org.freedesktop.systemd1.NoSuchUnit", "Unit %s not found.", unit);
+                return sd_bus_reply_method_errorf(m, "org.freedesktop.systemd1.NoSuchUnit",
+                                                  "Unit %s not found.", unit);
         if (strstr(kind, "early"))
                 end_job(s, path, unit, "done");
         assert_true(sd_bus_reply_method_return(m, "o", path) >= 0);
@@ -140,15 +142,16 @@ static int get_state(sd_bus *bus, const char *path, const char *interface, const
 }
 
 static const sd_bus_vtable manager_vtable[] = {
-        SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD("Subscribe", "", "", on_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("Unsubscribe", "", "", on_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("StartUnit", "ss", "o", on_start_unit, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", on_start_transient, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("StopUnit", "ss", "o", on_stop_unit, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_PROPERTY("SystemState", "s", get_state, 0, 0),
-        SD_BUS_SIGNAL("JobRemoved", "uoss", 0),
-        SD_BUS_VTABLE_END,
+                SD_BUS_VTABLE_START(0),
+                SD_BUS_METHOD("Subscribe", "", "", on_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD("Unsubscribe", "", "", on_subscribe, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD("StartUnit", "ss", "o", on_start_unit, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD("StartTransientUnit", "ssa(sv)a(sa(sv))", "o", on_start_transient,
+                              SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_METHOD("StopUnit", "ss", "o", on_stop_unit, SD_BUS_VTABLE_UNPRIVILEGED),
+                SD_BUS_PROPERTY("SystemState", "s", get_state, 0, 0),
+                SD_BUS_SIGNAL("JobRemoved", "uoss", 0),
+                SD_BUS_VTABLE_END,
 };
 
 static int get_active(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -193,8 +196,9 @@ static int setup(void **state) {
         assert_true(sd_event_new(&f->event) >= 0);
         f->systemd.state = "running";
         bus = f->systemd.bus = bus_connect();
-        assert_true(sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-                                             manager_vtable, &f->systemd) >= 0);
+        assert_true(sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/systemd1",
+                                             "org.freedesktop.systemd1.Manager", manager_vtable,
+                                             &f->systemd) >= 0);
         assert_true(sd_bus_add_fallback_vtable(bus, NULL, "/org/freedesktop/systemd1/unit",
                                                "org.freedesktop.systemd1.Service", unit_vtable, find_unit,
                                                &f->systemd) >= 0);
@@ -253,8 +257,8 @@ static void test_all_that_are_well_one_after_the_other(void **state) {
         assert_int_equal(strv_extend(&f->config.health_units, "good.service"), 0);
         assert_int_equal(strv_extend(&f->config.health_units, "early.service"), 0);
         assert_int_equal(check(f, "alias.service", "/bin/good a \"b c\""), 0);
-        assert_string_equal(f->systemd.log,
-                            "start good.service; start early.service; start alias.service; run /bin/good|a|b c|");
+        assert_string_equal(f->systemd.log, "start good.service; start early.service; start alias.service; "
+                                            "run /bin/good|a|b c|");
         assert_string_equal(f->text, "4 checks passed");
         assert_true(f->systemd.sandboxed);
         assert_true(f->systemd.referenced);

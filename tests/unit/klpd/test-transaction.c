@@ -126,7 +126,8 @@ static int on_answer(sd_event_source *source, void *userdata) {
         Fixture *f = userdata;
 
         f->answer = sd_event_source_disable_unref(f->answer);
-        transaction_health_done(f->transaction, f->health, f->health < 0 ? "unit 'x.service' failed" : "1 check passed");
+        transaction_health_done(f->transaction, f->health,
+                                f->health < 0 ? "unit 'x.service' failed" : "1 check passed");
         return 0;
 }
 
@@ -986,7 +987,8 @@ static void test_what_is_rejected_is_taken_back_and_recorded_before_it_begins(vo
                 spec->reason = strdup("no good");
                 f->transaction = transaction_unref(f->transaction);
                 f->finished = false;
-                assert_int_equal(transaction_new_back(&f->world, &handlers, spec, 2, replaced, NULL, &f->transaction),
+                assert_int_equal(transaction_new_back(&f->world, &handlers, spec, 2, replaced, NULL,
+                                                      &f->transaction),
                                  0);
                 if (interrupt)
                         assert_true(interrupt_and_recover(f));
@@ -1009,7 +1011,8 @@ static void test_the_kernel_is_assisted_in_a_change_and_never_in_a_reversal(void
         add_patch(f, "plain", "\"level\": 1, \"stream\": \"b\", \"kind\": \"plain\"");
         add_patch(f, "stall", "\"level\": 1, \"stream\": \"c\", \"tags\": [\"test.stall\"]");
         assert_result(f, REQUEST_APPLY, "one", TRANSACTION_DONE);
-        assert_string_equal(fake_assisted(f->hands), "enable one"); /* loading a managed one begins nothing */
+        assert_string_equal(fake_assisted(f->hands),
+                            "enable one"); /* loading a managed one begins nothing */
         assert_result(f, REQUEST_DISABLE, "one", TRANSACTION_DONE);
         assert_string_equal(fake_assisted(f->hands), "write-0 one");
         assert_result(f, REQUEST_APPLY, "plain", TRANSACTION_DONE);
