@@ -71,6 +71,7 @@ static bool slot_ready(Converge *c, const FleetDecision *d) {
                 if (sd_id128_randomize(&id) < 0)
                         return false;
                 c->slot = strdup(sd_id128_to_string(id, text));
+                c->slot_granted = false; /* what was granted was for another one */
         }
         return false;
 }

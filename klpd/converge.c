@@ -618,6 +618,8 @@ int converge_resume(Converge *c, uid_t uid, Failure *failure) {
         r = converge_record_write(c);
         if (r < 0)
                 return written(r, failure);
+        if (!record->attempt.slot)
+                c->slot_granted = false;
         c->retry_usec = 0;
         c->epoch++;
         (void) snprintf(text, sizeof(text), "Given back to the fleet document by uid %u%s%s", (unsigned) uid,

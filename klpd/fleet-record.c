@@ -117,7 +117,13 @@ static int read_attempt(JsonReader *r, const JsonValue *value, void *target) {
                 { "failed", json_read_bool, offsetof(FleetAttempt, failed), true },
         };
 
-        return json_read_object(r, value, fields, ELEMENTSOF(fields), target);
+        const FleetAttempt *a = target;
+        int q;
+
+        q = json_read_object(r, value, fields, ELEMENTSOF(fields), target);
+        if (q >= 0 && (!a->document != !a->content || (a->open && !a->document)))
+                return json_reader_fail(r, -EBADMSG, "an attempt is about a document and a content");
+        return q;
 }
 
 int fleet_record_parse(const char *text, size_t size, FleetRecord *ret, PolicyError *error) {

@@ -610,6 +610,16 @@ static void test_a_slot_is_kept_by_a_host_that_failed(void **state) {
         UNTIL(f, phase_is(f, "failed"));
         assert_int_equal(converge_slot_state(f->m->converge), SLOT_FAILED);
         assert_string_equal(converge_slot_wanted(f->m->converge), token);
+        /* Given back by an operator: what was granted before counts no more. */
+        fake_log_clear(f->hands);
+        assert_int_equal(converge_resume(f->m->converge, 0, &failure), 0);
+        UNTIL(f, phase_is(f, "slot"));
+        idle(f);
+        assert_string_equal(fake_log(f->hands), "");
+        assert_string_not_equal(converge_slot_wanted(f->m->converge), token);
+        (void) snprintf(token, sizeof(token), "%s", converge_slot_wanted(f->m->converge));
+        assert_int_equal(converge_grant(f->m->converge, token), 0);
+        UNTIL(f, phase_is(f, "failed"));
         /* Also by the next klpd. */
         f->m = manager_free(f->m);
         f->event = sd_event_unref(f->event);
@@ -669,6 +679,10 @@ static void test_a_record_that_cant_be_trusted_is_said_and_left_alone(void **sta
                 "\"overridden\":false,\"override_stream\":null,\"override_by\":null,\"override_usec\":0,\"serials\":[],"
                 "\"failed\":[],\"attempt\":{\"document\":null,\"content\":null,\"boot_id\":null,\"slot\":null,"
                 "\"tries\":0,\"job\":0,\"open\":false,\"failed\":false}}",
+                "{\"version\":1,\"last_trusted_usec\":0,\"last_success_usec\":0,\"goal\":null,\"goal_since_usec\":0,"
+                "\"overridden\":false,\"override_stream\":null,\"override_by\":null,\"override_usec\":0,\"serials\":[],"
+                "\"failed\":[],\"attempt\":{\"document\":null,\"content\":null,\"boot_id\":null,\"slot\":null,"
+                "\"tries\":0,\"job\":0,\"open\":true,\"failed\":false}}",
         };
         Fixture *f = *state;
 
