@@ -66,6 +66,7 @@ static const struct {
         { "KLPD_BLOCKER", "blockers", FIELD_LIST },
         { "KLPD_STACK", "stacks", FIELD_LIST },
         { "KLPD_DIGEST", "digest", FIELD_TEXT },
+        { "KLPD_SIGNER", "signer", FIELD_TEXT },
         { "KLPD_UNIT", "units", FIELD_LIST },
         { "KLPD_STEP", "step", FIELD_TEXT },
         { "KLPD_RECOVERY", "recovery", FIELD_TEXT },

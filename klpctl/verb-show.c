@@ -117,6 +117,26 @@ static void print_head(Ctl *c, json_object *p) {
         line(c, "File", json_string(p, "path"));
 }
 
+/* Asks who signed the file, which is read afresh for that. */
+static int print_signer(Ctl *c, json_object *p) {
+        _cleanup_json_ json_object *findings = NULL;
+        char text[512];
+        int r;
+
+        if (!json_boolean(p, "in_repository"))
+                return EXIT_DONE;
+        r = ctl_bus_get(c, "Verify", json_string(p, "name"), "verify the patch", &findings);
+        if (r != EXIT_DONE)
+                return r;
+        if (streq(json_string(findings, "signature"), "good"))
+                line(c, "Signed by", json_string(findings, "signer"));
+        else if (*json_string(findings, "signature-problem")) {
+                (void) snprintf(text, sizeof(text), "nobody trusted: %s", json_string(findings, "signature-problem"));
+                line(c, "Signed by", text);
+        }
+        return EXIT_DONE;
+}
+
 int verb_show(Ctl *c, int n, char **words) {
         _cleanup_json_ json_object *text = NULL, *p = NULL;
         const char *s;
@@ -133,6 +153,9 @@ int verb_show(Ctl *c, int n, char **words) {
                 return ctl_print_json(c, p);
 
         print_head(c, p);
+        r = print_signer(c, p);
+        if (r != EXIT_DONE)
+                return r;
         if (print_states(c, json_array(p, "states")) < 0 ||
             print_functions(c, json_array(p, "functions")) < 0)
                 return ctl_oom(c);

@@ -41,6 +41,7 @@ static int print_findings(Ctl *c, json_object *list) {
                 { .title = "" },
                 { .title = "PATCH", .shrink = true, .min = 12 },
                 { .title = "FROM" },
+                { .title = "SIGNED BY", .shrink = true, .min = 12, .hide_empty = true },
                 { .title = "DIGEST", .shrink = true, .min = 16 },
         };
         _cleanup_(table_freep) Table *t = table_new(&c->terminal, columns, ELEMENTSOF(columns));
@@ -53,6 +54,7 @@ static int print_findings(Ctl *c, json_object *list) {
                            terminal_glyph(&c->terminal, bad ? GLYPH_CROSS : GLYPH_DOT));
                 table_cell(t, COLOUR_BOLD, json_string(o, "name"));
                 table_cell(t, COLOUR_NORMAL, json_boolean(o, "imported") ? "import" : "package");
+                table_cell(t, COLOUR_NORMAL, json_string(o, "signer"));
                 table_cell(t, COLOUR_NORMAL, json_string(o, "digest"));
                 for (size_t k = 0; k < json_length(problems); k++)
                         table_note(t, COLOUR_RED, json_object_get_string(json_item(problems, k)));

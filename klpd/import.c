@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See import.h. One Import waits for at most two things, the repository's refresh and the inspection, and
- * owns both. What is written is written at once, from the loop: two imports of one name can't interleave.
+ * See import.h. One Import waits for at most three things, the inspection, the check of the signatures and the
+ * repository's refresh, and owns them. What is written is written at once, from the loop: two imports of one name can't interleave.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +13,7 @@
 #include "klpd/import-record.h"
 #include "klpd/import.h"
 #include "klpd/manifest.h"
+#include "klpd/patch-signature.h"
 #include "klpd/state-file.h"
 #include "klpd/transaction.h"
 
@@ -25,6 +26,8 @@ struct Import {
         void *userdata;
         RepositoryWait *wait;
         HandsInspection *inspection;
+        PatchSignature *signature;
+        char signer[SIGNATURE_SIGNER_MAX + 1]; /* "": nobody trusted */
         Patch *patch;
         char directory[PATH_MAX], path[PATH_MAX];
 };
@@ -45,6 +48,8 @@ void import_spec_done(ImportSpec *spec) {
         if (spec->module_fd >= 0)
                 close(spec->module_fd);
         free(spec->manifest);
+        free(spec->signature);
+        free(spec->manifest_signature);
         free(spec->reason);
         *spec = (ImportSpec) { .module_fd = -EBADF };
 }
@@ -60,6 +65,10 @@ static bool release_is_valid(const char *release) {
                       strchr("._+~-", *p)))
                         return false;
         return true;
+}
+
+static bool import_has_more(const Import *i) {
+        return i->spec.manifest || i->spec.signature || i->spec.manifest_signature;
 }
 
 /* The ending that the content has, told by its first bytes. */
@@ -105,7 +114,7 @@ static int compare_entry(Import *i, const RepositoryEntry *e, ImportOutcome *out
                 if (!same && !i->spec.replace)
                         return name_taken(failure, i, e->path, e->patch->digest, false);
                 /* Without a record of the import, or with other metadata, it is written once more. */
-                *outcome = same && e->recorded && !repository_entry_altered(e) && !i->spec.manifest
+                *outcome = same && e->recorded && !repository_entry_altered(e) && !import_has_more(i)
                                            ? IMPORT_UNCHANGED
                                            : IMPORT_REPLACED;
         } else {
@@ -156,7 +165,7 @@ static int compare_other(Import *i, ImportOutcome *outcome, Failure *failure) {
         if (!i->spec.replace && !streq_ptr(record.digest, i->patch->digest))
                 r = name_taken(failure, i, path, record.digest, false);
         else {
-                *outcome = streq_ptr(record.digest, i->patch->digest) && !i->spec.manifest
+                *outcome = streq_ptr(record.digest, i->patch->digest) && !import_has_more(i)
                                            ? IMPORT_UNCHANGED
                                            : IMPORT_REPLACED;
                 (void) snprintf(i->path, sizeof(i->path), "%s", path);
@@ -189,18 +198,30 @@ static int import_write_record(Import *i) {
         return state_file_write(i->world->root_fd, path, text, strlen(text), 0644);
 }
 
-static int import_write_manifest(Import *i) {
+/* Something that lies beside the module; NULL: nothing shall. */
+static int import_write_companion(Import *i, const char *suffix, const void *bytes, size_t size) {
         char path[PATH_MAX];
         int r;
 
-        if (snprintf(path, sizeof(path), "%s/%s.klp.json", i->directory, i->patch->name) >=
-            (int) sizeof(path))
+        if (snprintf(path, sizeof(path), "%s/%s%s", i->directory, i->patch->name, suffix) >= (int) sizeof(path))
                 return -ENAMETOOLONG;
-        if (i->spec.manifest)
-                return state_file_write(i->world->root_fd, path, i->spec.manifest,
-                                        strlen(i->spec.manifest), 0644);
+        if (bytes)
+                return state_file_write(i->world->root_fd, path, bytes, size, 0644);
         r = state_file_unlink(i->world->root_fd, path); /* of another content, replaced or never finished */
         return r < 0 ? r : 0;
+}
+
+static int import_write_companions(Import *i) {
+        const ImportSpec *s = &i->spec;
+        int r;
+
+        r = import_write_companion(i, ".klp.json", s->manifest, s->manifest ? strlen(s->manifest) : 0);
+        if (r >= 0)
+                r = import_write_companion(i, REPOSITORY_SIGNATURE_SUFFIX, s->signature, s->n_signature);
+        if (r >= 0)
+                r = import_write_companion(i, REPOSITORY_MANIFEST_SIGNATURE_SUFFIX, s->manifest_signature,
+                                           s->n_manifest_signature);
+        return r;
 }
 
 /* The module under its name; the same name with another ending goes. */
@@ -236,13 +257,13 @@ static int import_write(Import *i, ImportOutcome outcome) {
         if (r >= 0 && outcome == IMPORT_REPLACED) {
                 r = import_write_module(i);
                 if (r >= 0)
-                        r = import_write_manifest(i);
+                        r = import_write_companions(i);
                 return r < 0 ? r : import_write_record(i);
         }
         if (r >= 0)
                 r = import_write_record(i);
         if (r >= 0)
-                r = import_write_manifest(i);
+                r = import_write_companions(i);
         return r < 0 ? r : import_write_module(i);
 }
 
@@ -251,6 +272,8 @@ static void import_audit(const Import *i, ImportOutcome outcome) {
 
         audit_field(r, "KLPD_PATCH", i->patch->name);
         audit_field(r, "KLPD_DIGEST", i->patch->digest);
+        if (i->signer[0])
+                audit_field(r, "KLPD_SIGNER", i->signer);
         audit_field_u64(r, "KLPD_UID", i->spec.uid);
         audit_field(r, "KLPD_REASON", i->spec.reason);
         audit_field(r, "KLPD_RESULT", import_outcome_to_string(outcome));
@@ -317,6 +340,55 @@ static int import_take(Import *i, const InspectResult *inspected, Failure *failu
         return 0;
 }
 
+static void import_refresh(Import *i) {
+        Failure failure = {};
+        int r;
+
+        r = repository_refresh(i->world->repository, on_refreshed, i, &i->wait);
+        if (r >= 0)
+                return;
+        (void) failure_set(&failure, r, ERROR_FAILED, "Can't read the repository: %s", strerror(-r));
+        i->callback(r, NULL, &failure, i->userdata);
+        failure_done(&failure);
+}
+
+/* Refused only where the policy wants to know: elsewhere a signature that can't be trusted is as good as none. */
+static void on_signature_checked(int error, const char *text, const SignatureVerdict *v, void *userdata) {
+        Import *i = userdata;
+        bool required = (i->world->policy ?: policy_default())->require_signature;
+        Failure failure = {};
+
+        if (error >= 0 && v->status == SIGNATURE_GOOD)
+                (void) snprintf(i->signer, sizeof(i->signer), "%s", v->signer);
+        else if (required) {
+                int r = failure_set(&failure, -EKEYREJECTED, ERROR_REFUSED,
+                                    "'%s' isn't imported, since the policy requires signatures (integrity): %s",
+                                    i->patch->name,
+                                    error >= 0 ? v->reason : *text ? text : strerror(-error));
+
+                i->callback(r, NULL, &failure, i->userdata);
+                failure_done(&failure);
+                return;
+        }
+        import_refresh(i);
+}
+
+static int import_check_signature(Import *i, const InspectResult *inspected, Failure *failure) {
+        PatchSignatureSpec spec = {
+                .content_fd = inspected->content_fd,
+                .signature_bytes = i->spec.signature,
+                .n_signature_bytes = i->spec.n_signature,
+                .manifest = i->spec.manifest,
+                .manifest_signature_bytes = i->spec.manifest_signature,
+                .n_manifest_signature_bytes = i->spec.n_manifest_signature,
+        };
+        int r;
+
+        r = patch_signature_new(i->world->hands, i->world->root_fd, &spec, on_signature_checked, i, &i->signature);
+        return r < 0 ? failure_set(failure, r, ERROR_FAILED, "Can't have its signature checked: %s", strerror(-r))
+                     : 0;
+}
+
 static void on_inspected(int r, const char *text, const InspectResult *result, void *userdata) {
         Failure failure = {};
         Import *i = userdata;
@@ -326,12 +398,8 @@ static void on_inspected(int r, const char *text, const InspectResult *result, v
                                    *text ? text : strerror(-r));
         else
                 r = import_take(i, result, &failure);
-        if (r >= 0) {
-                r = repository_refresh(i->world->repository, on_refreshed, i, &i->wait);
-                if (r < 0)
-                        (void) failure_set(&failure, r, ERROR_FAILED, "Can't read the repository: %s",
-                                           strerror(-r));
-        }
+        if (r >= 0)
+                r = import_check_signature(i, result, &failure);
         if (r < 0)
                 i->callback(r, NULL, &failure, i->userdata);
         failure_done(&failure);
@@ -363,6 +431,7 @@ Import *import_free(Import *i) {
                 return NULL;
         repository_wait_free(i->wait);
         i->world->hands->vtable->inspect_free(i->inspection);
+        patch_signature_free(i->signature);
         patch_unref(i->patch);
         import_spec_done(&i->spec);
         free(i);
@@ -385,7 +454,8 @@ static void cut_suffix(char *path) {
 
 /* The module first: what it leaves behind, if we are killed here, is nothing that anybody looks at. */
 static int remove_files(const World *w, const char *path, unsigned *n) {
-        static const char *const companions[] = { ".klp.json", IMPORT_RECORD_SUFFIX };
+        static const char *const companions[] = { ".klp.json", IMPORT_RECORD_SUFFIX, REPOSITORY_SIGNATURE_SUFFIX,
+                                                  REPOSITORY_MANIFEST_SIGNATURE_SUFFIX };
         char stem[PATH_MAX], companion[PATH_MAX];
         int r;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * New content for the repository, and its removal. An import goes: bytes in a sealed memfd → the sandbox →
- * what it is (name, kernel, manifest) → compared with what is there under that name → written below
- * var/lib/klpd/patches/RELEASE as record, manifest, module, each in whole or not at all; as long as the module
+ * what it is (name, kernel, manifest) → who signed it → compared with what is there under that name → written below
+ * var/lib/klpd/patches/RELEASE as record, manifest, signatures, module, each in whole or not at all; as long as the module
  * isn't there, nothing is. Packages' directories are only read.
  *
  * The same content again is fine and changes nothing; other content under a name that is taken is refused,
- * unless the caller says that it shall be replaced (a package's can't be).
+ * unless the caller says that it shall be replaced (a package's can't be). Where the policy requires signatures,
+ * what nobody trusted has signed isn't taken in.
  */
 #pragma once
 
@@ -26,6 +27,8 @@ const char *import_outcome_to_string(ImportOutcome outcome); /* "imported", "rep
 typedef struct ImportSpec {
         int module_fd;  /* sealed memfd, as it came: compressed or not */
         char *manifest; /* text of a manifest for a plain patch, or NULL */
+        void *signature, *manifest_signature; /* detached, or NULL */
+        size_t n_signature, n_manifest_signature;
         char *reason;
         bool replace;
         uid_t uid;

@@ -40,6 +40,8 @@ Query *query_free(Query *q) {
         repository_wait_free(q->wait);
         import_free(q->import);
         q->manager->hands->vtable->inspect_free(q->inspection);
+        patch_signature_free(q->signature);
+        patch_unref(q->verified);
         blockers_read_free(q->blockers);
         job_spec_free(q->spec);
         sd_bus_message_unref(q->message);

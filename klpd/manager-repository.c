@@ -15,6 +15,7 @@
 #include "klpd/manager.h"
 #include "klpd/manifest.h"
 #include "klpd/module-fd.h"
+#include "klpd/state-file.h"
 
 typedef struct RepositoryAsk {
         Manager *manager;
@@ -71,6 +72,31 @@ static int option_text(sd_bus_message *m, const char *key, size_t max, char **re
         return *ret ? 0 : -ENOMEM;
 }
 
+/* A detached signature. */
+static int option_bytes(sd_bus_message *m, const char *key, void **ret, size_t *ret_size, sd_bus_error *error) {
+        const void *bytes;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "ay");
+        if (r >= 0)
+                r = sd_bus_message_read_array(m, 'y', &bytes, &size);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
+        if (*ret || size == 0 || size > SIGNATURE_SIZE_MAX)
+                return sd_bus_error_setf(error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "Option '%s' is given twice, empty, or larger than %u bytes", key,
+                                         SIGNATURE_SIZE_MAX);
+        *ret = malloc(size);
+        if (!*ret)
+                return -ENOMEM;
+        memcpy(*ret, bytes, size);
+        *ret_size = size;
+        return 0;
+}
+
 static int option_bool(sd_bus_message *m, bool *ret) {
         int b, r;
 
@@ -96,6 +122,10 @@ static int read_option(RepositoryAsk *ask, const char *key, sd_bus_message *m, s
                 return option_bool(m, &ask->interactive);
         if (import && streq(key, "manifest"))
                 return option_text(m, key, MANIFEST_BYTES_MAX, &ask->spec.manifest, error);
+        if (import && streq(key, "signature"))
+                return option_bytes(m, key, &ask->spec.signature, &ask->spec.n_signature, error);
+        if (import && streq(key, "manifest-signature"))
+                return option_bytes(m, key, &ask->spec.manifest_signature, &ask->spec.n_manifest_signature, error);
         if (import && streq(key, "replace"))
                 return option_bool(m, &ask->spec.replace);
         if (!import && streq(key, "kernel"))
@@ -308,8 +338,37 @@ static int add_problem(char ***problems, const char *format, ...) {
         return strv_extend(problems, text);
 }
 
+/* error, text, v: as a SignatureCallback gets them; v NULL and error 0: it wasn't looked at. */
+typedef struct SignedBy {
+        int error;
+        const char *text;
+        const SignatureVerdict *verdict;
+} SignedBy;
+
+static const char *signed_by_status(const SignedBy *s) {
+        if (!s->verdict)
+                return "unknown";
+        switch (s->verdict->status) {
+        case SIGNATURE_GOOD:
+                return "good";
+        case SIGNATURE_WRONG:
+                return "wrong";
+        case SIGNATURE_MISSING:
+                return "missing";
+        case SIGNATURE_UNKNOWN:
+                break;
+        }
+        return "unknown";
+}
+
+static const char *signed_by_problem(const SignedBy *s) {
+        if (s->error < 0)
+                return *s->text ? s->text : strerror(-s->error);
+        return s->verdict ? s->verdict->reason : "";
+}
+
 static int append_findings(sd_bus_message *reply, const RepositoryEntry *e, const char *digest,
-                           char **problems) {
+                           const SignedBy *s, char **problems) {
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
@@ -317,6 +376,10 @@ static int append_findings(sd_bus_message *reply, const RepositoryEntry *e, cons
                 r = sd_bus_message_append(reply, "{sv}{sv}{sv}{sv}{sv}", "name", "s", e->patch->name, "path",
                                           "s", e->path, "imported", "b", (int) e->imported, "digest", "s",
                                           digest, "recorded", "s", e->recorded ?: "");
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "{sv}{sv}{sv}", "signature", "s", signed_by_status(s), "signer", "s",
+                                          s->verdict ? s->verdict->signer : "", "signature-problem", "s",
+                                          signed_by_problem(s));
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'e', "sv");
         if (r >= 0)
@@ -331,7 +394,7 @@ static int append_findings(sd_bus_message *reply, const RepositoryEntry *e, cons
 }
 
 static int collect_problems(const Manager *m, const RepositoryEntry *e, const Patch *now,
-                            const char *unreadable, char ***problems) {
+                            const char *unreadable, const SignedBy *s, char ***problems) {
         int r = 0;
 
         if (unreadable)
@@ -347,20 +410,57 @@ static int collect_problems(const Manager *m, const RepositoryEntry *e, const Pa
                 r = add_problem(problems, "it has become another patch, '%s'", now->name);
         if (r >= 0 && now->kernel && !streq(now->kernel, m->uts.release))
                 r = add_problem(problems, "it was built for kernel %s", now->kernel);
+        if (r >= 0 && (m->policy ?: policy_default())->require_signature &&
+            (!s->verdict || s->verdict->status != SIGNATURE_GOOD))
+                r = add_problem(problems, "it isn't signed as the policy requires: %s", signed_by_problem(s));
         return r;
 }
 
-static void verify_answer(Query *q, const RepositoryEntry *e, const Patch *now, const char *unreadable) {
+static void verify_answer(Query *q, const RepositoryEntry *e, const Patch *now, const char *unreadable,
+                          const SignedBy *s) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(strv_freep) char **problems = NULL;
         int r;
 
-        r = collect_problems(q->manager, e, now, unreadable, &problems);
+        r = collect_problems(q->manager, e, now, unreadable, s, &problems);
         if (r >= 0)
                 r = sd_bus_message_new_method_return(q->message, &reply);
         if (r >= 0)
-                r = append_findings(reply, e, now && now->digest ? now->digest : "", problems);
+                r = append_findings(reply, e, now && now->digest ? now->digest : "", s, problems);
         query_finish(q, r, reply, NULL, NULL);
+}
+
+static void on_signature_verified(int error, const char *text, const SignatureVerdict *verdict, void *userdata) {
+        const RepositoryEntry *e;
+        Query *q = userdata;
+
+        /* The repository may have been looked at again meanwhile. */
+        e = repository_find(q->manager->repository, q->name);
+        if (!e)
+                query_finish(q, -ENOENT, NULL, ERROR_NO_SUCH_PATCH, "The patch was removed while it was read");
+        else
+                verify_answer(q, e, q->verified, NULL, &(SignedBy) { error, text, verdict });
+}
+
+static int verify_signature(Query *q, const RepositoryEntry *e, const InspectResult *result) {
+        Manager *m = q->manager;
+        PatchSignatureSpec spec = {
+                .content_fd = result->content_fd,
+                .signature = e->signature,
+                .manifest_signature = e->manifest_signature,
+        };
+        _cleanup_free_ char *manifest = NULL;
+        size_t size;
+        int r;
+
+        if (e->manifest && result->patch->kind == PATCH_PLAIN) {
+                r = state_file_read(m->root_fd, e->manifest, MANIFEST_BYTES_MAX, &manifest, &size);
+                if (r < 0)
+                        return r;
+                spec.manifest = manifest;
+        }
+        q->verified = patch_ref(result->patch);
+        return patch_signature_new(m->hands, m->root_fd, &spec, on_signature_verified, q, &q->signature);
 }
 
 static void on_verified(int r, const char *text, const InspectResult *result, void *userdata) {
@@ -371,9 +471,13 @@ static void on_verified(int r, const char *text, const InspectResult *result, vo
         e = repository_find(q->manager->repository, q->name);
         if (!e)
                 query_finish(q, -ENOENT, NULL, ERROR_NO_SUCH_PATCH, "The patch was removed while it was read");
-        else
-                verify_answer(q, e, result ? result->patch : NULL,
-                              r < 0 ? (*text ? text : strerror(-r)) : NULL);
+        else if (r < 0)
+                verify_answer(q, e, NULL, *text ? text : strerror(-r), &(SignedBy) { .text = "" });
+        else {
+                r = verify_signature(q, e, result);
+                if (r < 0)
+                        verify_answer(q, e, result->patch, NULL, &(SignedBy) { .error = r, .text = "" });
+        }
 }
 
 static void on_verify_refreshed(void *userdata) {
@@ -395,7 +499,7 @@ static void on_verify_refreshed(void *userdata) {
         }
         if (r < 0) {
                 (void) snprintf(text, sizeof(text), "/%s can't be read: %s", e->path, strerror(-r));
-                verify_answer(q, e, NULL, text);
+                verify_answer(q, e, NULL, text, &(SignedBy) { .text = "" });
         }
 }
 

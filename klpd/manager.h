@@ -21,6 +21,7 @@
 #include "klpd/health.h"
 #include "klpd/import.h"
 #include "klpd/job.h"
+#include "klpd/patch-signature.h"
 #include "klpd/probation.h"
 
 #define MANAGER_PATH "/org/klpd1"
@@ -242,7 +243,9 @@ struct Query {
         Preparation *preparation;
         RepositoryWait *wait;
         Import *import;
-        HandsInspection *inspection; /* Verify */
+        HandsInspection *inspection; /* Verify; then also: */
+        PatchSignature *signature;
+        Patch *verified;
         char *name, *release;
         uid_t uid;
         BlockersRead *blockers;

@@ -16,6 +16,7 @@
  *   KLPD_BLOCKER     stalled: "PID/TID COMM, unit UNIT, patch state N, in FUNCTION", one field each
  *   KLPD_STACK       stalled: "PID/TID COMM" and a line for each frame of its kernel stack, one field each
  *   KLPD_DIGEST      repository, standing: of the content, SHA-256
+ *   KLPD_SIGNER      repository: who signed what was imported, if he is trusted (subject of the certificate)
  *   KLPD_STEP        recovered: at which klpd was interrupted
  *   KLPD_RECOVERY    recovered: nothing, finish, follow, reverse, again, undo, back
  *   KLPD_BACK        why it is taken back, in every record of a job from when that is decided

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See prepare.h. One Preparation goes through at most three waits: a defer (so that the callback never comes
- * from within prepare()), the refresh of the repository, the inspection of one memfd. It owns each of them,
+ * See prepare.h. One Preparation goes through at most four waits: a defer (so that the callback never comes
+ * from within prepare()), the refresh of the repository, the inspection of one memfd, the check of its signature.
+ * It owns each of them,
  * so that freeing it at any time ends everything.
  */
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "klpd/manifest.h"
+#include "klpd/patch-signature.h"
 #include "klpd/prepare.h"
 #include "klpd/probation.h"
+#include "klpd/state-file.h"
 
 struct Preparation {
         const World *world;
@@ -18,7 +22,8 @@ struct Preparation {
         sd_event_source *defer;
         RepositoryWait *wait;
         HandsInspection *inspection;
-        char *manifest;
+        PatchSignature *signature;
+        char *manifest, *signature_path, *manifest_signature_path; /* beside the module, or NULL */
         Candidate candidate;
         Patch **choice; /* what request_resolve() chooses from: the repository and what is registered */
         size_t n_choice, n_own;
@@ -31,6 +36,7 @@ void candidate_done(Candidate *c) {
         free(c->path);
         free(c->writable);
         free(c->recorded);
+        free(c->signature_problem);
         *c = (Candidate) { .module_fd = -EBADF };
 }
 
@@ -78,13 +84,17 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
                 .pinned_by = spec->digest ? spec->digest_by ?: "what was accepted or on trial"
                                           : "the record of its import",
                 .signature = c->signature,
-                .module_signature = c->signature,
+                .signature_problem = c->signature_problem,
+                .module_signature = c->module_signature,
         };
         char *const held[] = { (char *) w->fleet_held_stream, NULL };
-        PlanInput input = { .policy = w->policy, .host = &host, .file = c->module_fd >= 0 ? &file : NULL };
+        PlanInput input = { .policy = w->policy, .host = &host, .file = &file };
         Request request;
         int r;
 
+        /* Of what is only registered there is no file; that nobody has signed it is still known. */
+        if (c->module_fd < 0 && !(w->policy ?: policy_default())->require_signature)
+                input.file = NULL;
         if (w->policy_problem)
                 return failure_set(failure, -EBADMSG, ERROR_FAILED,
                                    "Nothing is decided while the policy is broken: %s", w->policy_problem);
@@ -141,14 +151,74 @@ static void preparation_plan(Preparation *p) {
         preparation_answer(p, 0, &plan, &inventory, &failure);
 }
 
+/* ---- its signature ---- */
+
+/* What can't be checked isn't good: the rule says so, with the reason. */
+static void preparation_take_verdict(Preparation *p, int error, const char *text, const SignatureVerdict *v) {
+        Candidate *c = &p->candidate;
+
+        c->signature = error < 0 ? SIGNATURE_UNKNOWN : v->status;
+        free(c->signature_problem);
+        c->signature_problem = error < 0             ? strdup(*text ? text : strerror(-error))
+                               : v->reason[0] != 0 ? strdup(v->reason)
+                                                     : NULL;
+}
+
+static void on_signature_checked(int error, const char *text, const SignatureVerdict *v, void *userdata) {
+        Preparation *p = userdata;
+
+        preparation_take_verdict(p, error, text, v);
+        preparation_plan(p);
+}
+
+/* manifest: its text, or NULL. True if it has been started, and the plan comes later. */
+static bool preparation_check_signature(Preparation *p, const char *manifest) {
+        const World *w = p->world;
+        PatchSignatureSpec spec = {
+                .content_fd = p->candidate.module_fd,
+                .signature = p->signature_path,
+                .manifest = manifest,
+                .manifest_signature = p->manifest_signature_path,
+        };
+        int r;
+
+        if (!(w->policy ?: policy_default())->require_signature)
+                return false;
+        r = patch_signature_new(w->hands, w->root_fd, &spec, on_signature_checked, p, &p->signature);
+        if (r < 0)
+                preparation_take_verdict(p, r, "", NULL);
+        return r >= 0;
+}
+
 /* ---- inspecting the one file ---- */
 
-static int preparation_take(Preparation *p, const InspectResult *result, Failure *failure) {
+/* *ret_manifest: the text that was merged, or NULL. */
+static int preparation_merge(Preparation *p, Patch *inspected, char **ret_manifest, Patch **ret, char **problem) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r;
+
+        if (!p->manifest || inspected->kind != PATCH_PLAIN) {
+                *ret = patch_ref(inspected);
+                return 0;
+        }
+        r = state_file_read(p->world->root_fd, p->manifest, MANIFEST_BYTES_MAX, &text, &size);
+        if (r >= 0)
+                r = manifest_merge_text(p->manifest, text, size, inspected, ret, problem);
+        else if (asprintf(problem, "its manifest can't be read: %s", strerror(-r)) < 0)
+                *problem = NULL;
+        if (r >= 0)
+                *ret_manifest = TAKE_PTR(text);
+        return r;
+}
+
+static int preparation_take(Preparation *p, const InspectResult *result, char **ret_manifest,
+                            Failure *failure) {
         _cleanup_free_ char *problem = NULL;
         Patch *patch;
         int r;
 
-        r = repository_merge_manifest(p->world->repository, p->manifest, result->patch, &patch, &problem);
+        r = preparation_merge(p, result->patch, ret_manifest, &patch, &problem);
         if (r < 0)
                 return failure_set(failure, r, ERROR_NOT_MODULE, "'%s' can't be used: %s",
                                    result->patch->name, problem ?: strerror(-r));
@@ -165,12 +235,13 @@ static int preparation_take(Preparation *p, const InspectResult *result, Failure
                 return failure_set(failure, r, ERROR_FAILED, "Can't keep the module's content: %s",
                                    strerror(-r));
         }
-        p->candidate.signature = result->signature_size > 0 ? SIGNATURE_UNKNOWN : SIGNATURE_MISSING;
+        p->candidate.module_signature = result->signature_size > 0 ? SIGNATURE_UNKNOWN : SIGNATURE_MISSING;
         p->candidate.has_module_relocations = result->has_module_relocations;
         return 0;
 }
 
 static void on_inspected(int r, const char *text, const InspectResult *result, void *userdata) {
+        _cleanup_free_ char *manifest = NULL;
         Preparation *p = userdata;
         Failure failure = {};
 
@@ -178,12 +249,13 @@ static void on_inspected(int r, const char *text, const InspectResult *result, v
                 (void) failure_set(&failure, r, ERROR_NOT_MODULE, "%s%s%s",
                                    p->candidate.path ?: "The file given", ": ", *text ? text : strerror(-r));
         else
-                r = preparation_take(p, result, &failure);
+                r = preparation_take(p, result, &manifest, &failure);
         if (r < 0) {
                 preparation_fail(p, &failure);
                 return;
         }
-        preparation_plan(p);
+        if (!preparation_check_signature(p, manifest))
+                preparation_plan(p);
 }
 
 static void preparation_inspect(Preparation *p, int fd) {
@@ -260,6 +332,9 @@ static int preparation_open(Preparation *p, const RepositoryEntry *entry, int *r
 
         p->candidate.path = strdup(entry->path);
         if (!p->candidate.path || (entry->manifest && !(p->manifest = strdup(entry->manifest))) ||
+            (entry->signature && !(p->signature_path = strdup(entry->signature))) ||
+            (entry->manifest_signature &&
+             !(p->manifest_signature_path = strdup(entry->manifest_signature))) ||
             (entry->writable && !(p->candidate.writable = strdup(entry->writable))) ||
             (entry->recorded && !(p->candidate.recorded = strdup(entry->recorded))))
                 return failure_set(failure, -ENOMEM, ERROR_FAILED, "Out of memory");
@@ -341,7 +416,10 @@ Preparation *preparation_free(Preparation *p) {
         for (size_t i = 0; i < p->n_choice; i++)
                 patch_unref(p->choice[i]);
         free(p->choice);
+        patch_signature_free(p->signature);
         free(p->manifest);
+        free(p->signature_path);
+        free(p->manifest_signature_path);
         candidate_done(&p->candidate);
         free(p);
         return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * From what somebody asks (JobSpec) to a candidate and a plan, without any effect: refresh the repository,
- * find out which patch is meant, read its file into a sealed memfd, have that inspected, read the kernel,
- * plan. Plan() on the bus is this and nothing else; a transaction begins with it and plans again later from
+ * find out which patch is meant, read its file into a sealed memfd, have that inspected and, where the policy asks for
+ * it, its signature checked, read the kernel, plan. Plan() on the bus is this and nothing else; a transaction begins with it and plans again later from
  * the same Candidate.
  */
 #pragma once
@@ -43,7 +43,9 @@ typedef struct Candidate {
         char *path;     /* of its file, or NULL */
         char *writable; /* RepositoryEntry.writable */
         char *recorded; /* RepositoryEntry.recorded */
-        SignatureStatus signature;
+        SignatureStatus signature;        /* looked at only where the policy asks for it */
+        char *signature_problem;          /* why it isn't good, or NULL */
+        SignatureStatus module_signature; /* appended: for the kernel, whose keys we don't know */
         bool has_module_relocations;
 } Candidate;
 

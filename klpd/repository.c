@@ -264,8 +264,3 @@ int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_
         close(fd);
         return k;
 }
-
-int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,
-                              char **ret_problem) {
-        return manifest_merge(r->root_fd, path, inspected, ret, ret_problem);
-}

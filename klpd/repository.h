@@ -57,9 +57,6 @@ Patch *const *repository_patches(const Repository *r, size_t *ret_n);
 
 /* The file as it is now, read into a sealed memfd. */
 int repository_open(const Repository *r, const RepositoryEntry *entry, int *ret_fd);
-/* manifest_merge() below the repository's root. */
-int repository_merge_manifest(const Repository *r, const char *path, Patch *inspected, Patch **ret,
-                              char **ret_problem);
 /* Whether the content is another one than was recorded at import. */
 bool repository_entry_altered(const RepositoryEntry *entry);
 

@@ -192,6 +192,7 @@ typedef struct FileFacts {
         const char *pinned_by;      /* "import", "fleet file /etc/…"; for the message, or NULL */
         const char *writable_path;  /* the file or the directory above it that others may write, or NULL */
         SignatureStatus signature;        /* by the keys that klpd trusts */
+        const char *signature_problem;    /* why it isn't good, a clause ("it was signed by …"); or NULL */
         SignatureStatus module_signature; /* appended, as the kernel would check it */
         const char *lsm; /* name of the LSM that refuses this file (loadpin, ima, selinux …), or NULL */
 } FileFacts;

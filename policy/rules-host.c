@@ -36,7 +36,8 @@ void check_integrity(Evaluation *e) {
                         : f->signature == SIGNATURE_MISSING ? "no signature"
                                                             : "a signature that was not checked";
                 v->want = "a signature by a trusted key";
-                v->message = TEXT(e, "%s has %s, and the policy requires signatures", p->name, v->have);
+                v->message = TEXT(e, "%s has %s, and the policy requires signatures%s%s", p->name, v->have,
+                                  f->signature_problem ? ": " : "", f->signature_problem ?: "");
                 v->remedy = "sign the patch with a trusted key, or add the signer's certificate";
         }
 }

@@ -97,16 +97,30 @@ static int memfd(const char *content) {
         return fd;
 }
 
-static int import_fd(Fixture *f, int fd, const char *manifest, bool replace) {
+/* Signatures are texts (fake-signature.c), or NULL. */
+static int import_signed(Fixture *f, int fd, const char *manifest, const char *signature,
+                         const char *manifest_signature, bool replace) {
         ImportSpec spec = { .module_fd = fd, .replace = replace };
 
         if (manifest)
                 spec.manifest = strdup(manifest);
+        if (signature) {
+                spec.signature = strdup(signature);
+                spec.n_signature = strlen(signature);
+        }
+        if (manifest_signature) {
+                spec.manifest_signature = strdup(manifest_signature);
+                spec.n_manifest_signature = strlen(manifest_signature);
+        }
         f->done = false;
         f->import = import_free(f->import);
         assert_int_equal(import_start(&f->world, &spec, on_imported, f, &f->import), 0);
         loop_until(f->event, &f->done);
         return f->r;
+}
+
+static int import_fd(Fixture *f, int fd, const char *manifest, bool replace) {
+        return import_signed(f, fd, manifest, NULL, NULL, replace);
 }
 
 static int import(Fixture *f, const char *content, const char *manifest, bool replace) {
@@ -360,6 +374,60 @@ static void test_a_record_is_read_strictly(void **state) {
         import_record_done(&record);
 }
 
+#define PLAIN "{\"name\": \"plain\", \"kind\": \"plain\", \"kernel\": \"" RELEASE "\"}"
+#define PLAIN_MANIFEST "{\"name\": \"plain\", \"kind\": \"plain\", \"vendor\": \"acme\", \"level\": 1}"
+
+static void test_signatures_are_kept_beside_the_module_and_go_with_it(void **state) {
+        const RepositoryEntry *e;
+        Failure failure = {};
+        Fixture *f = *state;
+        unsigned n;
+
+        assert_int_equal(import_signed(f, memfd(PLAIN), PLAIN_MANIFEST, "good me", "bad", false), 0);
+        e = listed(f, "plain");
+        assert_string_equal(e->signature, IMPORTED "plain.ko.p7s");
+        assert_string_equal(e->manifest_signature, IMPORTED "plain.klp.json.p7s");
+        assert_int_equal(count_files(f), 5);
+        /* other content has no signature by what was there */
+        assert_int_equal(import(f, "{\"name\": \"plain\", \"kind\": \"plain\", \"kernel\": \"" RELEASE "\", \"level\": 2}",
+                                PLAIN_MANIFEST, true),
+                         0);
+        e = listed(f, "plain");
+        assert_null(e->signature);
+        assert_null(e->manifest_signature);
+        assert_int_equal(count_files(f), 3);
+        /* the same content, now signed */
+        assert_int_equal(import_signed(f, memfd(PLAIN), PLAIN_MANIFEST, "good me", "good me", true), 0);
+        assert_non_null(listed(f, "plain")->signature);
+        assert_int_equal(import_remove(&f->world, "plain", NULL, &n, &failure), 0);
+        assert_int_equal(count_files(f), 0);
+}
+
+static void test_where_the_policy_requires_it_only_what_is_signed_is_imported(void **state) {
+        Policy *policy;
+        Fixture *f = *state;
+
+        assert_int_equal(policy_new_profile(POLICY_PROFILE_DEFAULT, &policy), 0);
+        policy->require_signature = true;
+        f->world.policy = policy;
+        assert_int_equal(import(f, P1, NULL, false), -EKEYREJECTED);
+        assert_string_equal(f->error, ERROR_REFUSED);
+        assert_non_null(strstr(f->message, "it has no signature"));
+        assert_int_equal(import_signed(f, memfd(P1), NULL, "bad", NULL, false), -EKEYREJECTED);
+        assert_non_null(strstr(f->message, "isn't trusted"));
+        assert_int_equal(import_signed(f, memfd(P1), NULL, "error", NULL, false), -EKEYREJECTED);
+        assert_non_null(strstr(f->message, "can't be checked"));
+        assert_int_equal(count_files(f), 0);
+        assert_int_equal(f->n_records, 0);
+        assert_int_equal(import_signed(f, memfd(P1), NULL, "good me", NULL, false), 0);
+        /* a manifest says what the module is, and counts as much */
+        assert_int_equal(import_signed(f, memfd(PLAIN), PLAIN_MANIFEST, "good me", NULL, false), -EKEYREJECTED);
+        assert_non_null(strstr(f->message, "its manifest: it has no signature"));
+        assert_int_equal(import_signed(f, memfd(PLAIN), PLAIN_MANIFEST, "good me", "good me", false), 0);
+        f->world.policy = NULL;
+        policy_free(policy);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_what_is_imported_is_listed_with_its_digest_recorded, setup,
@@ -383,6 +451,10 @@ int main(void) {
                                 test_removing_takes_module_manifest_and_record_but_no_packages_file, setup,
                                 teardown),
                 cmocka_unit_test_setup_teardown(test_an_enabled_patch_isnt_removed, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_signatures_are_kept_beside_the_module_and_go_with_it, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(
+                                test_where_the_policy_requires_it_only_what_is_signed_is_imported, setup, teardown),
                 cmocka_unit_test(test_a_record_is_read_strictly),
         };
 
