@@ -28,21 +28,25 @@ static bool is_gone(int r) {
         return r == -ENOENT || r == -ESRCH;
 }
 
-/* -1, 0 or 1. */
+/* -1, 0 or 1. One read, which gets all of it: this is what is done once for each task of a host. */
 static int read_patch_state(int proc_fd, const char *dir, int *ret) {
+        _cleanup_close_ int fd = -EBADF;
         char path[64], buf[16];
-        int r;
+        ssize_t n;
 
         snprintf(path, sizeof(path), "%s/patch_state", dir);
-        r = sysfs_read_text(proc_fd, path, buf, sizeof(buf));
-        if (r < 0)
-                return r;
+        fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        n = read(fd, buf, sizeof(buf));
+        if (n < 0)
+                return -errno;
 
-        if (streq(buf, "0"))
+        if (n == 2 && memcmp(buf, "0\n", 2) == 0)
                 *ret = 0;
-        else if (streq(buf, "1"))
+        else if (n == 2 && memcmp(buf, "1\n", 2) == 0)
                 *ret = 1;
-        else if (streq(buf, "-1"))
+        else if (n == 3 && memcmp(buf, "-1\n", 3) == 0)
                 *ret = -1;
         else
                 return -EBADMSG;
