@@ -187,12 +187,18 @@ static int error_of(const struct nlmsghdr *h, bool show) {
         return -e->error;
 }
 
+/*
+ * How much is asked for at once.  The kernel makes the messages of a dump as large as its reader has read before; so the
+ * family's answer is read into little, and a dump's first message has the room that the shim has asked for, no more.
+ */
+static size_t receive_room = 2048;
+
 /* Receives until an acknowledgement, an error or the end of a dump. */
 static int receive(uint32_t seq, answer_fn fn, bool show) {
         static uint8_t buffer[BUFFER_SIZE] __attribute__((aligned(8)));
 
         for (;;) {
-                ssize_t n = recv(sock, buffer, sizeof(buffer), 0);
+                ssize_t n = recv(sock, buffer, receive_room, 0);
                 const struct nlmsghdr *h = (void *) buffer;
                 size_t left;
 
@@ -267,6 +273,7 @@ static void open_socket(void) {
         r = request(&m, on_family);
         if (r != 0)
                 die(r, "family %s isn't there", KLP_SHIM_GENL_NAME);
+        receive_room = BUFFER_SIZE;
         /* The acknowledgement follows the answer. */
         if (family_id == 0)
                 die(EPROTO, "family %s has no id", KLP_SHIM_GENL_NAME);
