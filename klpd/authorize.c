@@ -22,6 +22,7 @@ struct Question {
         size_t n_actions, at;
         char *patch;
         bool interactive;
+        bool pending; /* at polkit */
         uid_t uid;
         AuthorizeCallback callback;
         void *userdata;
@@ -125,6 +126,17 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *unused
         return question_ask(q);
 }
 
+static bool question_may_be_asked(const Question *q) {
+        unsigned n = 0, n_uid = 0;
+
+        for (const Question *other = q->authorizer->questions; other; other = other->next)
+                if (other != q && other->pending) {
+                        n++;
+                        n_uid += other->uid == q->uid;
+                }
+        return n < AUTHORIZE_PENDING_MAX && n_uid < AUTHORIZE_PENDING_UID_MAX;
+}
+
 static int question_call_polkit(Question *q) {
         sd_bus_message *m = NULL;
         int r;
@@ -157,11 +169,16 @@ static int question_ask(Question *q) {
         int r;
 
         q->slot = sd_bus_slot_unref(q->slot);
+        q->pending = false;
         if (q->uid == 0 || q->at >= q->n_actions)
                 return question_answer(q, 0, NULL);
+        if (!question_may_be_asked(q))
+                return question_deny(q, SD_BUS_ERROR_LIMITS_EXCEEDED,
+                                     "too many requests wait for polkit's answer already", NULL);
         r = question_call_polkit(q);
         if (r < 0)
                 return question_deny(q, SD_BUS_ERROR_ACCESS_DENIED, "can't ask polkit", strerror(-r));
+        q->pending = true;
         return 1;
 }
 
@@ -175,6 +192,14 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *unused) 
         return question_ask(q);
 }
 
+static unsigned questions_of(const Authorizer *a, const char *sender) {
+        unsigned n = 0;
+
+        for (const Question *q = a->questions; q; q = q->next)
+                n += streq_ptr(sd_bus_message_get_sender(q->message), sender);
+        return n;
+}
+
 int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch,
               bool interactive, AuthorizeCallback callback, void *userdata,
               void (*destroy)(void *userdata)) {
@@ -182,10 +207,11 @@ int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions
         const char *sender = sd_bus_message_get_sender(message);
         int r;
 
-        if (a->n_questions >= AUTHORIZE_PENDING_MAX)
-                return -EUSERS;
         if (!sender)
                 return -EACCES; /* not on a bus: nobody says who that is */
+        if (a->n_questions >= AUTHORIZE_QUESTIONS_MAX ||
+            questions_of(a, sender) >= AUTHORIZE_QUESTIONS_SENDER_MAX)
+                return -EUSERS;
 
         q = calloc(1, sizeof(*q));
         if (!q)

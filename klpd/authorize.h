@@ -28,8 +28,13 @@
 #define ACTION_INSPECT_STACKS "org.klpd1.inspect-stacks"
 
 #define AUTHORIZE_ACTIONS_MAX 8U
-/* Questions that may be open at once: polkit may be waiting for a person behind each. */
+/* Questions that may be open at once. The bus driver answers at once who somebody is; polkit may be waiting for
+ * a person behind each, or not answer at all, so of its questions each user has a share: nobody else's requests,
+ * and above all not root's, wait behind them. */
+#define AUTHORIZE_QUESTIONS_MAX 512U
+#define AUTHORIZE_QUESTIONS_SENDER_MAX 64U
 #define AUTHORIZE_PENDING_MAX 64U
+#define AUTHORIZE_PENDING_UID_MAX 16U
 
 typedef struct Authorizer Authorizer;
 

@@ -2,9 +2,11 @@
 /*
  * See log.h. One write() per line, so that lines of klpd and of its children don't mix; control characters
  * in what came from outside (names, errors of others) are replaced, so that nobody forges a second line.
+ * Standard error is a socket of the journal's: one that doesn't read must not stop us, the line is lost then.
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "klpd/log.h"
@@ -34,6 +36,7 @@ void log_message(int priority, const char *format, ...) {
                         line[i] = ' ';
         line[end++] = '\n';
 
-        if (write(STDERR_FILENO, line, end) < 0)
+        if (send(STDERR_FILENO, line, end, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno == ENOTSOCK &&
+            write(STDERR_FILENO, line, end) < 0)
                 return; /* nobody is left who could be told */
 }

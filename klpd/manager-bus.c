@@ -146,7 +146,8 @@ static void on_authorized(sd_bus_message *message, uid_t uid, int r, const sd_bu
         }
         ask->spec->uid = uid;
         ask->spec->by_hand = true;
-        if (ask->file_fd >= 0)
+        r = manager_check_free(ask->manager, &error);
+        if (r >= 0 && ask->file_fd >= 0)
                 r = module_fd_read(ask->file_fd, &ask->spec->module_fd, &error);
         if (r >= 0)
                 r = manager_start_job(ask->manager, TAKE_PTR(ask->spec), &job, &error);
@@ -279,7 +280,7 @@ static int method_plan(sd_bus_message *message, void *userdata, sd_bus_error *er
                 r = job_spec_new(kind, &spec);
         if (r >= 0)
                 r = read_request(spec, patch, message, error);
-        return r < 0 ? r : manager_query_plan(userdata, TAKE_PTR(spec), message, error);
+        return r < 0 ? r : manager_query_plan(userdata, TAKE_PTR(spec), -EBADF, message, error);
 }
 
 static int method_plan_file(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -298,9 +299,7 @@ static int method_plan_file(sd_bus_message *message, void *userdata, sd_bus_erro
                 r = job_spec_new(kind, &spec);
         if (r >= 0)
                 r = read_file_options(spec, fd, message, error);
-        if (r >= 0)
-                r = module_fd_read(fd, &spec->module_fd, error);
-        return r < 0 ? r : manager_query_plan(userdata, TAKE_PTR(spec), message, error);
+        return r < 0 ? r : manager_query_plan(userdata, TAKE_PTR(spec), fd, message, error);
 }
 
 static int method_list_patches(sd_bus_message *message, void *userdata, sd_bus_error *error) {

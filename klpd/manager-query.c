@@ -8,17 +8,28 @@
 
 #include "klpd/log.h"
 #include "klpd/manager.h"
+#include "klpd/module-fd.h"
 #include "policy/json.h"
+
+static unsigned queries_of(const Manager *m, const char *sender) {
+        unsigned n = 0;
+
+        for (const Query *q = m->queries; q; q = q->next)
+                n += streq_ptr(sd_bus_message_get_sender(q->message), sender);
+        return n;
+}
 
 int query_new(Manager *m, sd_bus_message *message, Query **ret) {
         Query *q;
 
-        if (m->n_queries >= MANAGER_QUERIES_MAX)
+        if (m->n_queries >= MANAGER_QUERIES_MAX ||
+            queries_of(m, sd_bus_message_get_sender(message)) >= MANAGER_QUERIES_SENDER_MAX)
                 return -EUSERS;
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;
         q->manager = m;
+        q->file_fd = -EBADF;
         q->message = sd_bus_message_ref(message);
         q->link = &m->queries;
         q->next = m->queries;
@@ -29,9 +40,53 @@ int query_new(Manager *m, sd_bus_message *message, Query **ret) {
         return *ret = q, 0;
 }
 
+/* The one that has waited longest; new ones come to the front. */
+static Query *query_waiting(Manager *m) {
+        Query *oldest = NULL;
+
+        for (Query *q = m->queries; q; q = q->next)
+                if (q->begin)
+                        oldest = q;
+        return oldest;
+}
+
+static int on_next_heavy(sd_event_source *source, void *userdata) {
+        Manager *m = userdata;
+        Query *q;
+
+        m->next_heavy = sd_event_source_disable_unref(m->next_heavy);
+        while (m->n_heavy < MANAGER_HEAVY_MAX && (q = query_waiting(m))) {
+                int (*begin)(Query *q, Failure *failure) = TAKE_PTR(q->begin);
+                _cleanup_(failure_done) Failure failure = {};
+                int r;
+
+                q->heavy = true;
+                m->n_heavy++;
+                r = begin(q, &failure);
+                if (r < 0)
+                        query_finish(q, r, NULL, failure.name, failure.message);
+        }
+        return 0;
+}
+
+static void manager_next_heavy(Manager *m) {
+        if (!m->next_heavy && m->n_heavy < MANAGER_HEAVY_MAX && query_waiting(m) &&
+            sd_event_add_defer(m->event, &m->next_heavy, on_next_heavy, m) < 0)
+                log_error("Can't go on with the calls that wait");
+}
+
+void query_begin(Query *q, int (*begin)(Query *q, Failure *failure)) {
+        q->begin = begin;
+        manager_next_heavy(q->manager);
+}
+
 Query *query_free(Query *q) {
+        Manager *m = q ? q->manager : NULL;
+
         if (!q)
                 return NULL;
+        if (q->heavy)
+                m->n_heavy--;
         *q->link = q->next;
         if (q->next)
                 q->next->link = q->link;
@@ -48,6 +103,7 @@ Query *query_free(Query *q) {
         free(q->name);
         free(q->release);
         free(q);
+        manager_next_heavy(m);
         return NULL;
 }
 
@@ -103,7 +159,19 @@ static void on_planned(int r, Candidate *candidate, Plan **plan, Inventory **inv
         query_finish(q, r, reply, NULL, NULL);
 }
 
-int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bus_error *error) {
+static int plan_begin(Query *q, Failure *failure) {
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r = 0;
+
+        if (q->file_fd >= 0)
+                r = module_fd_read(q->file_fd, &q->spec->module_fd, &error);
+        if (r < 0 && sd_bus_error_is_set(&error))
+                r = failure_set(failure, r, ERROR_NOT_MODULE, "%s", error.message);
+        sd_bus_error_free(&error);
+        return r < 0 ? r : prepare(&q->manager->world, q->spec, on_planned, q, &q->preparation);
+}
+
+int manager_query_plan(Manager *m, JobSpec *spec, int file_fd, sd_bus_message *message, sd_bus_error *error) {
         Query *q;
         int r;
 
@@ -114,11 +182,8 @@ int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message, sd_bu
         }
         q->spec = spec;
         manager_look(m);
-        r = prepare(&m->world, spec, on_planned, q, &q->preparation);
-        if (r < 0) {
-                query_free(q);
-                return r;
-        }
+        q->file_fd = file_fd;
+        query_begin(q, plan_begin);
         return 1;
 }
 

@@ -503,6 +503,10 @@ static void on_verify_refreshed(void *userdata) {
         }
 }
 
+static int verify_begin(Query *q, Failure *failure) {
+        return repository_refresh(q->manager->repository, on_verify_refreshed, q, &q->wait);
+}
+
 int manager_method_verify(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         _cleanup_free_ char *name = NULL;
         Manager *m = userdata;
@@ -516,10 +520,6 @@ int manager_method_verify(sd_bus_message *message, void *userdata, sd_bus_error 
         if (r < 0)
                 return query_limit(r, error);
         q->name = TAKE_PTR(name);
-        r = repository_refresh(m->repository, on_verify_refreshed, q, &q->wait);
-        if (r < 0) {
-                query_free(q);
-                return r;
-        }
+        query_begin(q, verify_begin);
         return 1;
 }

@@ -244,6 +244,8 @@ const TransactionHandlers *manager_handlers(Manager *m) {
         return &m->handlers;
 }
 
+/* One job at a time, and the others are told at once which: what waited would be decided on another state of
+ * the host than its sender saw when he asked, and nobody would know whether his patch came, or when. */
 int manager_check_free(Manager *m, sd_bus_error *error) {
         const Transaction *t = m->job ? m->job->transaction : NULL;
         int r;
@@ -380,6 +382,7 @@ Manager *manager_free(Manager *m) {
         m->converge = converge_free(m->converge);
         while (m->queries)
                 query_free(m->queries);
+        sd_event_source_disable_unref(m->next_heavy);
         collector_free(m->collector);
         m->world.probation = NULL;
         m->probation = probation_free(m->probation);

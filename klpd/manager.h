@@ -26,7 +26,9 @@
 
 #define MANAGER_PATH "/org/klpd1"
 #define MANAGER_INTERFACE "org.klpd1.Manager"
-#define MANAGER_QUERIES_MAX 64U
+#define MANAGER_QUERIES_MAX 256U
+#define MANAGER_QUERIES_SENDER_MAX 64U
+#define MANAGER_HEAVY_MAX 4U /* of those, at a time: calls that have a module read and inspected */
 #define MANAGER_EXPECTED_MAX 16U
 
 typedef struct Query Query;
@@ -67,7 +69,8 @@ struct Manager {
         Job *job;
         uint32_t last_job_id;
         Query *queries; /* calls that are not answered yet */
-        unsigned n_queries;
+        unsigned n_queries, n_heavy;
+        sd_event_source *next_heavy;
 
         KernelStatus status;
         Inventory *inventory;          /* for Transition and Levels */
@@ -250,17 +253,23 @@ struct Query {
         uid_t uid;
         BlockersRead *blockers;
         bool with_stacks;
+        int (*begin)(Query *q, Failure *failure); /* while it waits for its turn */
+        bool heavy;                               /* it has its turn */
+        int file_fd;                              /* the message's, not read yet; or -EBADF */
 };
 
-/* -EUSERS: too many are open. */
+/* -EUSERS: too many are open, or too many of this sender's. */
 int query_new(Manager *m, sd_bus_message *message, Query **ret);
 Query *query_free(Query *q);
 int query_limit(int r, sd_bus_error *error); /* the error of query_new() */
+/* Calls begin now or later, when others have been answered: for what takes a process and a copy of a module
+ * each. An error of begin's is the answer. */
+void query_begin(Query *q, int (*begin)(Query *q, Failure *failure));
 /* Sends reply if r says that it was built, an error otherwise; frees the query. */
 void query_finish(Query *q, int r, sd_bus_message *reply, const char *error_name, const char *message);
 
-int manager_query_plan(Manager *m, JobSpec *spec, sd_bus_message *message,
-                       sd_bus_error *error); /* takes spec over */
+/* Takes spec over. file_fd: PlanFile, the message's descriptor; or -EBADF. */
+int manager_query_plan(Manager *m, JobSpec *spec, int file_fd, sd_bus_message *message, sd_bus_error *error);
 int manager_query_list(Manager *m, sd_bus_message *message, sd_bus_error *error);
 int manager_query_describe(Manager *m, const char *name, sd_bus_message *message, sd_bus_error *error);
 int manager_append_blockers(sd_bus_message *message, const Blocker *blockers, size_t n, bool with_stacks);
