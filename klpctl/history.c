@@ -3,6 +3,9 @@
  * Reading the audit. Who may write to the journal may write any field but those that journald itself adds: a
  * record counts only if journald says that it came from klpd.service (SEMANTICS.md 5.6). The match on
  * _SYSTEMD_UNIT is therefore not a filter among others: without it anybody could make history.
+ *
+ * A record that klpd couldn't be sure of is there once more with the same KLPD_RECORD (klpd/journal.h): of several the
+ * one that is met first counts.
  */
 #include <pwd.h>
 #include <systemd/sd-journal.h>
@@ -74,6 +77,10 @@ static const struct {
         { "KLPD_FLEET_RULE", "fleet_rule", FIELD_TEXT },
         { "KLPD_BACK", "back", FIELD_TEXT },
         { "KLPD_PLAN", "plan", FIELD_JSON },
+        { "KLPD_RECORD", "record", FIELD_TEXT },
+        { "KLPD_RESENT", "resent", FIELD_NUMBER },
+        { "KLPD_MISSING", "missing", FIELD_NUMBER },
+        { "KLPD_REALTIME_USEC", "time_usec", FIELD_NUMBER }, /* when it was made: takes the place of journald's time */
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };
 
@@ -136,8 +143,8 @@ static int add_user(json_object *record) {
         return pw ? json_set_member(record, "user", json_object_new_string(pw->pw_name)) : 0;
 }
 
-/* The record at the journal's present position. */
-static int read_record(sd_journal *j, json_object **ret) {
+/* The record at the journal's present position, and when journald took it. */
+static int read_record(sd_journal *j, json_object **ret, uint64_t *ret_usec) {
         _cleanup_json_ json_object *record = json_object_new_object();
         const void *data;
         uint64_t usec;
@@ -167,7 +174,20 @@ static int read_record(sd_journal *j, json_object **ret) {
                 return -ENOMEM;
 
         *ret = TAKE_PTR(record);
+        *ret_usec = usec;
         return 0;
+}
+
+/* Whether it has been seen before, and now it has. */
+static bool seen_before(json_object *seen, json_object *record) {
+        const char *id = json_string(record, "record");
+
+        if (!*id)
+                return false;
+        if (json_has(seen, id))
+                return true;
+        (void) json_set_member(seen, id, json_object_new_boolean(true));
+        return false;
 }
 
 static int add_match(sd_journal *j, const char *field, const char *value) {
@@ -237,7 +257,11 @@ static int seek(sd_journal *j, const Arguments *a, bool backwards) {
 }
 
 static int collect(sd_journal *j, const Arguments *a, bool backwards, json_object *list) {
+        _cleanup_json_ json_object *seen = json_object_new_object();
         int r;
+
+        if (!seen)
+                return -ENOMEM;
 
         r = seek(j, a, backwards);
         if (r < 0)
@@ -247,13 +271,12 @@ static int collect(sd_journal *j, const Arguments *a, bool backwards, json_objec
                 _cleanup_json_ json_object *record = NULL;
                 uint64_t usec;
 
-                r = read_record(j, &record);
+                r = read_record(j, &record, &usec);
                 if (r == -EBADMSG || r == -EADDRNOTAVAIL)
                         continue; /* a damaged entry must not hide the others */
                 if (r < 0)
                         return r;
 
-                usec = json_u64(record, "time_usec");
                 if ((a->until_usec > 0 && usec > a->until_usec) ||
                     (a->since_usec > 0 && usec < a->since_usec)) {
                         if (backwards == (usec < a->since_usec))
@@ -261,6 +284,8 @@ static int collect(sd_journal *j, const Arguments *a, bool backwards, json_objec
                         continue;
                 }
 
+                if (seen_before(seen, record))
+                        continue;
                 if (json_array_push(list, TAKE_PTR(record)) < 0)
                         return -ENOMEM;
                 if (backwards && a->lines > 0 && json_length(list) >= a->lines)

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See audit.h. A record is an array of iovecs of "NAME=value", bounded in number and size; the order is
  * that of adding. */
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <systemd/sd-journal.h>
-#include <unistd.h>
+#include <systemd/sd-id128.h>
+#include <time.h>
 
 #include "klpd/audit.h"
 #include "klpd/log.h"
@@ -25,11 +22,8 @@ struct AuditRecord {
 struct Audit {
         AuditSend send;
         void *userdata;
+        Journal *journal;
 };
-
-static int send_to_journal(const struct iovec *fields, size_t n_fields, void *userdata) {
-        return sd_journal_sendv(fields, (int) n_fields);
-}
 
 int audit_new(AuditSend send, void *userdata, Audit **ret) {
         Audit *a;
@@ -37,14 +31,30 @@ int audit_new(AuditSend send, void *userdata, Audit **ret) {
         a = malloc(sizeof(*a));
         if (!a)
                 return -ENOMEM;
-        *a = (Audit) { .send = send ?: send_to_journal, .userdata = userdata };
+        *a = (Audit) { .send = send, .userdata = userdata };
         *ret = a;
         return 0;
 }
 
+int audit_attach(Audit *a, sd_event *event, int root_fd, Wal *wal) {
+        return a->send ? 0 : journal_new(event, root_fd, wal, &a->journal);
+}
+
 Audit *audit_free(Audit *a) {
+        if (a)
+                journal_free(a->journal);
         free(a);
         return NULL;
+}
+
+void audit_hold(Audit *a) {
+        if (a->journal)
+                journal_hold(a->journal);
+}
+
+void audit_release(Audit *a) {
+        if (a->journal)
+                journal_release(a->journal);
 }
 
 AuditRecord *audit_begin(const char *message_id, const char *edge) {
@@ -75,7 +85,7 @@ void audit_field(AuditRecord *r, const char *name, const char *value) {
                 return;
         n = strlen(name);
         size = n + 1 + strlen(value);
-        if (r->n_fields >= FIELDS_MAX - 3 ||
+        if (r->n_fields >= FIELDS_MAX - 5 ||
             size > FIELD_BYTES_MAX) { /* room is kept for what audit_send() adds */
                 r->n_lost++;
                 return;
@@ -98,10 +108,24 @@ void audit_field_u64(AuditRecord *r, const char *name, uint64_t value) {
         audit_field(r, name, text);
 }
 
+/* What makes it that record and no other, also if it is sent twice. */
+static void identify(char record[static 64], char when[static 64]) {
+        sd_id128_t id = {};
+        struct timespec ts = {};
+        char text[33];
+
+        (void) sd_id128_randomize(&id);
+        (void) clock_gettime(CLOCK_REALTIME, &ts);
+        (void) snprintf(record, 64, "KLPD_RECORD=%s", sd_id128_to_string(id, text));
+        (void) snprintf(when, 64, "KLPD_REALTIME_USEC=%" PRIu64,
+                        (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000);
+}
+
 void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...) {
-        char message[MESSAGE_BYTES_MAX], level[16];
-        struct iovec bare[2], *fields = bare;
-        size_t n_fields = 0;
+        char message[MESSAGE_BYTES_MAX], level[16], record[64], when[64];
+        char *const own[] = { message, level, record, when };
+        struct iovec bare[ELEMENTSOF(own)], *fields = r ? r->fields : bare;
+        size_t n_fields = r ? r->n_fields : 0;
         va_list ap;
         int n, k;
 
@@ -110,50 +134,19 @@ void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...)
         k = vsnprintf(message + n, sizeof(message) - (size_t) n, format, ap);
         va_end(ap);
         if (k < 0)
-                k = 0;
+                message[n] = 0;
         (void) snprintf(level, sizeof(level), "PRIORITY=%d", priority & 7);
+        identify(record, when);
+        for (size_t i = 0; i < ELEMENTSOF(own); i++)
+                fields[n_fields++] = (struct iovec) { .iov_base = own[i], .iov_len = strlen(own[i]) };
+        if (r && r->n_lost > 0)
+                log_warning("%zu fields of a journal record were too long or too many and are missing from it",
+                            r->n_lost);
 
-        if (r) {
-                fields = r->fields;
-                n_fields = r->n_fields;
-                if (r->n_lost > 0)
-                        log_warning("%zu fields of a journal record were too long or too many and are "
-                                    "missing from it",
-                                    r->n_lost);
-        }
-        fields[n_fields++] = (struct iovec) { .iov_base = message, .iov_len = strlen(message) };
-        fields[n_fields++] = (struct iovec) { .iov_base = level, .iov_len = strlen(level) };
-
-        k = a->send(fields, n_fields, a->userdata);
+        k = a->send ? a->send(fields, n_fields, a->userdata) : 0;
         if (k < 0)
                 log_error("Failed to write a journal record (%s): %s", strerror(-k), message + n);
+        if (a->journal)
+                journal_submit(a->journal, fields, n_fields);
         audit_record_free(r);
-}
-
-/* One call of varlink: a JSON text and a NUL, each way. */
-int audit_sync(void) {
-        static const char call[] = "{\"method\":\"io.systemd.Journal.Synchronize\"}";
-        struct sockaddr_un address = {
-                .sun_family = AF_UNIX,
-                .sun_path = "/run/systemd/journal/io.systemd.journal",
-        };
-        struct pollfd fd = { .events = POLLIN };
-        char answer[256];
-        int r = 0;
-
-        fd.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (fd.fd < 0)
-                return -errno;
-        if (connect(fd.fd, (struct sockaddr *) &address, sizeof(address)) < 0 ||
-            send(fd.fd, call, sizeof(call), MSG_NOSIGNAL) != (ssize_t) sizeof(call))
-                r = errno ? -errno : -EIO;
-        if (r >= 0) {
-                r = poll(&fd, 1, 5000);
-                if (r == 0)
-                        r = -ETIMEDOUT;
-                else if (r < 0 || recv(fd.fd, answer, sizeof(answer), 0) < 0)
-                        r = -errno;
-        }
-        close(fd.fd);
-        return r < 0 ? r : 0;
 }

@@ -129,11 +129,7 @@ static int program_watchdog(Program *p) {
 
 static void on_booted(int status, void *userdata) {
         Program *p = userdata;
-        int r;
 
-        r = audit_sync();
-        if (r < 0)
-                log_debug("The journal doesn't say that it has taken in everything: %s", strerror(-r));
         (void) sd_event_exit(p->event, status);
 }
 

@@ -347,6 +347,8 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
         if (r >= 0)
                 r = manager_open_wal(m);
         if (r >= 0)
+                r = audit_attach(m->audit, m->event, m->root_fd, m->wal);
+        if (r >= 0)
                 r = probation_new(&m->world,
                                   &(ProbationHandlers) {
                                           .check_health = manager_probation_health,

@@ -3,6 +3,9 @@
  * MESSAGE_IDs of klpd's journal records; each has an entry in units/klpd.catalog (held together by a unit test).
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
+ *   KLPD_RECORD      number of the record, random: one that is there twice was sent again after a restart, and is one
+ *   KLPD_REALTIME_USEC  when it was made             KLPD_RESENT      1: sent by a later klpd than the one that made it
+ *   KLPD_MISSING     of a record that was sent again: number of fields that were too long for klpd's log
  *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged, fleet, health, forced, kept
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable
  *   KLPD_PATCH       name                                KLPD_LEVEL       vendor/stream level as KLPD_STREAM= and KLPD_LEVEL=

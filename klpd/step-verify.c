@@ -17,7 +17,7 @@ static void on_prepared(int r, Candidate *candidate, Plan **plan, Inventory **in
                 t->candidate = *candidate;
                 *candidate = (Candidate) { .module_fd = -EBADF };
                 if (transaction_take_plan(t, TAKE_PTR(*plan), *inventory)) {
-                        transaction_audit_started(t);
+                        t->start_unsaid = true;
                         transaction_next(t);
                 }
         }

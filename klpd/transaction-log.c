@@ -54,10 +54,19 @@ static const char *record_problem(const Transaction *t, int r) {
         return wal_problem(t->world->wal) ?: strerror(-r);
 }
 
+void transaction_say_started(Transaction *t) {
+        if (t->start_unsaid)
+                transaction_audit_started(t);
+        t->start_unsaid = false;
+}
+
 bool transaction_record(Transaction *t) {
         int r;
 
+        audit_hold(t->world->audit);
+        transaction_say_started(t);
         r = record_write(t, false);
+        audit_release(t->world->audit);
         if (r >= 0)
                 return true;
         transaction_fail(t, TRANSACTION_FAILED, r, ERROR_FAILED,

@@ -252,8 +252,12 @@ static void transaction_end(Transaction *t) {
         t->preparation = preparation_free(t->preparation);
         t->finished = true;
         transaction_back_ended(t);
-        transaction_record_end(t);
+        /* Together or not at all: that it is over, and the record of it. */
+        audit_hold(t->world->audit);
+        transaction_say_started(t);
         transaction_audit_end(t);
+        transaction_record_end(t);
+        audit_release(t->world->audit);
         if (t->handlers.finished)
                 t->handlers.finished(t, t->handlers.userdata);
         transaction_unref(t);

@@ -112,6 +112,8 @@ struct Transaction {
         size_t step;
         bool started, undoing, finished;
         bool cancel_requested;
+        bool start_unsaid;   /* the journal hasn't got it yet that the plan is being carried out: together with the
+                              * first record of the write-ahead log */
         bool recorded;       /* the write-ahead log has it, and not its end */
         bool leave_open;     /* its end isn't to be recorded: it isn't known */
         bool loads;          /* the module wasn't there before */
@@ -202,6 +204,7 @@ void transaction_record_anyway(Transaction *t);
 /* The record once more, as it stands now, also when it is over. */
 int transaction_record_again(Transaction *t);
 void transaction_record_end(Transaction *t); /* it is over */
+void transaction_say_started(Transaction *t); /* to the journal, if that is still to be done */
 void transaction_recover(Transaction *t);    /* transaction-recover.c */
 
 /* ---- transaction-back.c ---- */

@@ -15,6 +15,13 @@ typedef struct Kept {
         uint8_t bytes[];
 } Kept;
 
+typedef struct Staged {
+        struct Staged *next;
+        uint64_t *sequence;
+        size_t size;
+        uint8_t bytes[];
+} Staged;
+
 struct Wal {
         int root_fd, dir_fd, fd;
         char path[128];      /* of the directory, for messages, without the leading slash */
@@ -24,6 +31,7 @@ struct Wal {
         Kept *state;
         Kept *unsent, **unsent_end;
         size_t n_unsent, unsent_bytes;
+        Staged *staged, **staged_end;
         bool torn;           /* there is more in the file than that */
         char problem[256], damage[256];
 };
@@ -217,22 +225,32 @@ static int write_all(int fd, const uint8_t *p, size_t n, size_t at) {
         return 0;
 }
 
-static int write_record(int fd, const WalRecord *record, size_t *at) {
-        uint8_t buffer[WAL_HEADER_SIZE + WAL_RECORD_MAX];
+static int write_records(int fd, const WalRecord *records, size_t n, size_t *at) {
+        _cleanup_free_ uint8_t *buffer = NULL;
+        size_t size = 0;
         int r;
 
-        wal_header(record->kind, record->sequence, record->bytes, record->size, buffer);
-        memcpy(buffer + WAL_HEADER_SIZE, record->bytes, record->size);
-        r = write_all(fd, buffer, WAL_HEADER_SIZE + record->size, *at);
+        for (size_t i = 0; i < n; i++)
+                size += WAL_HEADER_SIZE + records[i].size;
+        buffer = malloc(size);
+        if (!buffer)
+                return -ENOMEM;
+        size = 0;
+        for (size_t i = 0; i < n; i++) {
+                wal_header(records[i].kind, records[i].sequence, records[i].bytes, records[i].size, buffer + size);
+                memcpy(buffer + size + WAL_HEADER_SIZE, records[i].bytes, records[i].size);
+                size += WAL_HEADER_SIZE + records[i].size;
+        }
+        r = write_all(fd, buffer, size, *at);
         if (r < 0)
                 return r;
-        *at += WAL_HEADER_SIZE + record->size;
+        *at += size;
         return 0;
 }
 
 /* Room for the next ones; where the file system can't reserve any, appending finds out by itself. */
 static void reserve(int fd) {
-        (void) fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_COMPACT_BYTES + 2 * (WAL_HEADER_SIZE + WAL_RECORD_MAX));
+        (void) fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_BYTES_MAX);
 }
 
 typedef struct Loading {
@@ -329,10 +347,10 @@ static int write_kept(const Wal *w, int fd, size_t *at) {
 
         while (r >= 0 && (k || state)) {
                 if (state && (!k || state->record.sequence < k->record.sequence)) {
-                        r = write_record(fd, &state->record, at);
+                        r = write_records(fd, &state->record, 1, at);
                         state = NULL;
                 } else {
-                        r = write_record(fd, &k->record, at);
+                        r = write_records(fd, &k->record, 1, at);
                         k = k->next;
                 }
         }
@@ -340,7 +358,7 @@ static int write_kept(const Wal *w, int fd, size_t *at) {
                 return r;
         record.size = (size_t) snprintf(text, sizeof(text), "%" PRIu64 "\n", w->sent);
         record.bytes = (const uint8_t *) text;
-        return write_record(fd, &record, at);
+        return write_records(fd, &record, 1, at);
 }
 
 /* A new file with what is to be kept takes the place of the old one, if any, in one step. */
@@ -401,6 +419,7 @@ int wal_open(int root_fd, const char *path, Wal **ret) {
                 return -ENOMEM;
         *w = (Wal) { .dir_fd = -EBADF, .fd = -EBADF };
         w->unsent_end = &w->unsent;
+        w->staged_end = &w->staged;
         w->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
         if (w->root_fd < 0) {
                 free(w);
@@ -416,10 +435,21 @@ int wal_open(int root_fd, const char *path, Wal **ret) {
         return 0;
 }
 
+static void staged_drop(Wal *w) {
+        Staged *s;
+
+        while ((s = w->staged)) {
+                w->staged = s->next;
+                free(s);
+        }
+        w->staged_end = &w->staged;
+}
+
 Wal *wal_free(Wal *w) {
         if (!w)
                 return NULL;
         forget(w);
+        staged_drop(w);
         if (w->fd >= 0)
                 close(w->fd);
         if (w->dir_fd >= 0)
@@ -468,44 +498,127 @@ static int append_failed(Wal *w, int r) {
 }
 
 static bool fits(const Wal *w, size_t size, size_t limit) {
-        return w->used + WAL_HEADER_SIZE + size <= limit;
+        return w->used + size <= limit;
 }
 
-int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, uint64_t *ret_sequence) {
-        WalRecord record = { .kind = kind, .bytes = bytes, .size = size };
-        size_t at;
+/* Where compaction is due: not again and again while most of the file has to be kept. */
+static size_t compact_at(const Wal *w) {
+        size_t kept = 2 * (w->unsent_bytes + w->n_unsent * WAL_HEADER_SIZE);
+
+        return kept < WAL_COMPACT_BYTES ? WAL_COMPACT_BYTES : kept < WAL_BYTES_MAX ? kept : WAL_BYTES_MAX;
+}
+
+static int prepare_append(Wal *w, size_t size) {
         int r;
 
-        if (size > WAL_RECORD_MAX)
-                return -E2BIG;
-        if (size == 0 || ((const uint8_t *) bytes)[size - 1] == 0)
-                return -EINVAL;
         r = make_ready(w);
         if (r < 0)
                 return r;
-        if (!fits(w, size, WAL_COMPACT_BYTES)) {
+        if (!fits(w, size, compact_at(w))) {
                 r = rewrite(w);
                 if (r < 0 && !fits(w, size, WAL_BYTES_MAX))
                         return set_problem(w, WAL_FILE, r);
         }
-        if (w->torn) {
-                r = cut(w);
-                if (r < 0)
-                        return set_problem(w, WAL_FILE, r);
-        }
-        record.sequence = w->sequence + 1;
-        at = w->used;
-        r = write_record(w->fd, &record, &at);
+        if (!w->torn)
+                return 0;
+        r = cut(w);
+        return r < 0 ? set_problem(w, WAL_FILE, r) : 0;
+}
+
+static int write_synced(Wal *w, const WalRecord *records, size_t n, bool sync) {
+        size_t at = w->used;
+        int r;
+
+        r = write_records(w->fd, records, n, &at);
         if (r >= 0 && sync && fdatasync(w->fd) < 0)
                 r = -errno;
-        if (r >= 0)
-                r = take_record(w, &record);
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = take_record(w, &records[i]);
         if (r < 0)
                 return append_failed(w, r);
         w->used = at;
+        return 0;
+}
+
+/* The staged ones, then last, if there is one; its number is set. What is staged is used up. */
+static int append(Wal *w, WalRecord *last, bool sync) {
+        _cleanup_free_ WalRecord *records = NULL;
+        size_t n = 0, size = 0;
+        int r;
+
+        for (const Staged *s = w->staged; s; s = s->next, n++)
+                size += WAL_HEADER_SIZE + s->size;
+        if (last)
+                size += WAL_HEADER_SIZE + last->size;
+        records = calloc(n + 1, sizeof(WalRecord));
+        r = records ? prepare_append(w, size) : -ENOMEM;
+        if (r >= 0) {
+                n = 0;
+                for (const Staged *s = w->staged; s; s = s->next, n++)
+                        records[n] = (WalRecord) {
+                                .kind = WAL_JOURNAL,
+                                .sequence = w->sequence + 1 + n,
+                                .bytes = s->bytes,
+                                .size = s->size,
+                        };
+                if (last) {
+                        last->sequence = w->sequence + 1 + n;
+                        records[n++] = *last;
+                }
+                r = write_synced(w, records, n, sync);
+        }
+        n = 0;
+        for (const Staged *s = w->staged; r >= 0 && s; s = s->next, n++)
+                *s->sequence = records[n].sequence;
+        staged_drop(w);
+        return r;
+}
+
+static int check(const void *bytes, size_t size) {
+        if (size > WAL_RECORD_MAX)
+                return -E2BIG;
+        return size == 0 || ((const uint8_t *) bytes)[size - 1] == 0 ? -EINVAL : 0;
+}
+
+int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, uint64_t *ret_sequence) {
+        WalRecord record = { .kind = kind, .bytes = bytes, .size = size };
+        int r;
+
+        r = check(bytes, size);
+        if (r >= 0)
+                r = append(w, &record, sync);
+        if (r < 0)
+                return r;
         if (ret_sequence)
                 *ret_sequence = record.sequence;
         return 0;
+}
+
+int wal_stage(Wal *w, const void *bytes, size_t size, uint64_t *sequence) {
+        Staged *s;
+        int r;
+
+        r = check(bytes, size);
+        if (r < 0)
+                return r;
+        s = malloc(sizeof(*s) + size);
+        if (!s)
+                return -ENOMEM;
+        *s = (Staged) { .sequence = sequence, .size = size };
+        memcpy(s->bytes, bytes, size);
+        *sequence = 0;
+        *w->staged_end = s;
+        w->staged_end = &s->next;
+        return 0;
+}
+
+int wal_flush(Wal *w) {
+        return w->staged ? append(w, NULL, false) : 0;
+}
+
+void wal_tidy(Wal *w) {
+        if (w->fd >= 0 && w->used > compact_at(w) / 2)
+                (void) rewrite(w); /* if that fails the file is as it was */
 }
 
 int wal_sent(Wal *w, uint64_t sequence) {

@@ -18,6 +18,10 @@
  * to announce hasn't begun; the records before it count. Anything else that doesn't fit is *damage*: nothing
  * in the file is believed then, it is put aside under another name, and said (wal_damage()).
  *
+ * What a JOURNAL record says and the STATE that it belongs to are written together: a staged record goes to the
+ * file with the next one that is appended, in one write, so that neither is there without the other (but for a
+ * loss of power between two blocks of the disk: the JOURNAL record comes first).
+ *
  * Bounds: WAL_RECORD_MAX bytes a record, WAL_BYTES_MAX the file; its room is reserved beforehand, so that a
  * disk that fills up doesn't keep a security fix from being applied. A disk that was full from the beginning,
  * or is read-only, does: wal_problem() says so, each append tries again.
@@ -93,5 +97,13 @@ void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *us
  * was to announce. ret_sequence may be NULL.
  */
 int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, uint64_t *ret_sequence);
+/*
+ * A JOURNAL record that is written with the next one, or by wal_flush(). *sequence, which has to live until then, is set
+ * to 0 now and to its number once it is written; it stays 0 if that failed. Errors as above, but for the file system's.
+ */
+int wal_stage(Wal *w, const void *bytes, size_t size, uint64_t *sequence);
+int wal_flush(Wal *w); /* what is staged; 0 if nothing is */
 /* Appends a SENT record (without waiting for the disk). */
 int wal_sent(Wal *w, uint64_t sequence);
+/* Compaction before it is due: for a moment in which nobody waits for it. */
+void wal_tidy(Wal *w);

@@ -135,6 +135,23 @@ class History(unittest.TestCase):
         self.assertEqual(self.history('--patch=nothing').out, 'No records.\n')
         self.assertEqual(self.history('--patch=nothing', '--json').json(), [])
 
+    def test_a_record_that_was_sent_again_is_one(self):
+        record = dict(KLPD_EDGE='completed', KLPD_PATCH='again', KLPD_RECORD=32 * 'b', MESSAGE='m',
+                      KLPD_REALTIME_USEC=(BASE + 5) * 1_000_000)
+        lost = dict(KLPD_EDGE='reversed', KLPD_PATCH='late', KLPD_RECORD=32 * 'c', MESSAGE='m', KLPD_RESENT=1,
+                    KLPD_REALTIME_USEC=(BASE + 6) * 1_000_000)
+        path = os.path.join(self.directory.name, 'again.journal')
+        subprocess.run([REMOTE, '--output', path, '-'], check=True, capture_output=True, input=''.join([
+            entry(5, 'COMPLETED', **record), entry(50, 'COMPLETED', KLPD_RESENT=1, **record),
+            entry(50, 'REVERSED', **lost), entry(60, 'DAEMON', KLPD_EDGE='daemon', MESSAGE='m')]).encode())
+        for words in ([], ['-r']):
+            records = run('history', '--file', path, '--json', *words).json()
+            self.assertEqual([r['edge'] for r in sorted(records, key=lambda r: r['time_usec'])],
+                             ['completed', 'reversed', 'daemon'])
+            # The time is the one at which it was made, not that of the second copy.
+            self.assertEqual(sorted(r['time_usec'] for r in records),
+                             [(BASE + n) * 1_000_000 for n in (5, 6, 60)])
+
     def test_file_that_is_no_journal(self):
         r = run('history', '--file', '/etc/passwd')
         self.assertEqual(r.status, 1)
