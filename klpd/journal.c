@@ -217,7 +217,7 @@ static int sync_ask(Journal *j) {
 }
 
 static int sync_take_answer(Journal *j) {
-        char answer[512];
+        char answer[512] = "";
         ssize_t n;
         int r;
 
@@ -228,7 +228,6 @@ static int sync_take_answer(Journal *j) {
         sync_end(j);
         if (r < 0)
                 return r;
-        answer[n] = 0;
         if (n == 0 || strstr(answer, "\"error\""))
                 return -EIO;
         if (j->asked > j->confirmed) {
