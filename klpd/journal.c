@@ -21,6 +21,9 @@
 #define RETRY_USEC_MAX UINT64_C(60000000)
 /* Requests that follow one another share one; none waits for it. */
 #define SYNC_DELAY_USEC UINT64_C(2000000)
+/* journald (252 at least) answers when it has begun to write to the disk, not when that is over: its answer counts only so
+ * much later, or the power could go in between. */
+#define SYNC_SETTLE_USEC UINT64_C(5000000)
 #define SYNC_TIMEOUT_USEC UINT64_C(30000000)
 #define SYNC_TRIES_MAX 6U
 #define LAST_CHANCE_MSEC 5000
@@ -42,10 +45,11 @@ struct Journal {
         bool held;
         uint64_t handed;    /* up to here journald's socket has them */
         uint64_t asked;     /* ... when it was asked whether it has stored them */
+        uint64_t answered;  /* ... and this is what it has answered for */
         uint64_t confirmed;
         unsigned n_syncs;   /* tries since the last record */
         uint64_t retry_usec;
-        sd_event_source *writable, *retry, *sync_timer, *sync_answer;
+        sd_event_source *writable, *retry, *sync_timer, *sync_answer, *sync_settle;
         bool complained;
 };
 
@@ -230,15 +234,29 @@ static int sync_take_answer(Journal *j) {
                 return r;
         if (n == 0 || strstr(answer, "\"error\""))
                 return -EIO;
-        if (j->asked > j->confirmed) {
-                j->confirmed = j->asked;
-                r = wal_sent(j->wal, j->confirmed);
-                if (r < 0)
-                        log_debug("That the journal has its records isn't noted, they will come again: %s",
-                                  strerror(-r));
-                else
-                        wal_tidy(j->wal);
-        }
+        j->answered = j->asked;
+        return 0;
+}
+
+static void confirm(Journal *j) {
+        int r;
+
+        if (j->answered <= j->confirmed)
+                return;
+        j->confirmed = j->answered;
+        r = wal_sent(j->wal, j->confirmed);
+        if (r < 0)
+                log_debug("That the journal has its records isn't noted, they will come again: %s", strerror(-r));
+        else
+                wal_tidy(j->wal);
+}
+
+static int on_sync_settled(sd_event_source *source, uint64_t usec, void *userdata) {
+        Journal *j = userdata;
+
+        j->sync_settle = sd_event_source_disable_unref(j->sync_settle);
+        confirm(j);
+        sync_later(j);
         return 0;
 }
 
@@ -250,9 +268,13 @@ static int on_sync_answer(sd_event_source *source, int fd, uint32_t events, void
         if (r == -EAGAIN || r == -EINTR)
                 return 0;
         j->sync_timer = sd_event_source_disable_unref(j->sync_timer);
-        if (r >= 0)
+        if (r >= 0) {
                 j->n_syncs = 0;
-        sync_later(j);
+                r = sd_event_add_time_relative(j->event, &j->sync_settle, CLOCK_MONOTONIC, SYNC_SETTLE_USEC, 0,
+                                               on_sync_settled, j);
+        }
+        if (r < 0)
+                sync_later(j);
         return 0;
 }
 
@@ -278,7 +300,7 @@ static int on_sync_timer(sd_event_source *source, uint64_t usec, void *userdata)
 
 /* Not again and again where journald has no such call. */
 static void sync_later(Journal *j) {
-        if (j->handed <= j->confirmed || j->sync_timer || j->n_syncs >= SYNC_TRIES_MAX)
+        if (j->handed <= j->confirmed || j->sync_timer || j->sync_settle || j->n_syncs >= SYNC_TRIES_MAX)
                 return;
         if (sd_event_add_time_relative(j->event, &j->sync_timer, CLOCK_MONOTONIC, SYNC_DELAY_USEC << j->n_syncs,
                                        0, on_sync_timer, j) < 0)
@@ -510,8 +532,9 @@ static void last_chance(Journal *j) {
         if (r < 0 || j->handed <= j->confirmed || sync_ask(j) < 0)
                 return;
         fd = (struct pollfd) { .fd = j->sync_fd, .events = POLLIN };
-        if (poll(&fd, 1, LAST_CHANCE_MSEC) > 0)
-                (void) sync_take_answer(j);
+        /* An orderly end: there will be time to write, and the records shall not all come twice. */
+        if (poll(&fd, 1, LAST_CHANCE_MSEC) > 0 && sync_take_answer(j) >= 0)
+                confirm(j);
 }
 
 Journal *journal_free(Journal *j) {
@@ -527,6 +550,7 @@ Journal *journal_free(Journal *j) {
         sync_end(j);
         sd_event_source_disable_unref(j->retry);
         sd_event_source_disable_unref(j->sync_timer);
+        sd_event_source_disable_unref(j->sync_settle);
         close(j->root_fd);
         sd_event_unref(j->event);
         free(j);
