@@ -144,13 +144,9 @@ int fleet_record_parse(const char *text, size_t size, FleetRecord *ret, PolicyEr
         };
 #undef FIELD
         Document document = {};
-        _cleanup_json_reader_ JsonReader reader = {};
         int r;
 
-        r = json_reader_begin(&reader, text, size, error);
-        if (r < 0)
-                return r;
-        r = json_read_object(&reader, reader.root, fields, ELEMENTSOF(fields), &document);
+        r = json_read_document(text, size, fields, ELEMENTSOF(fields), &document, error);
         if (r < 0) {
                 fleet_record_done(&document.record);
                 return r;

@@ -164,13 +164,9 @@ int host_record_parse(const char *text, size_t size, HostRecord *ret, PolicyErro
                 { "quarantine", read_quarantine, offsetof(Document, record), true },
         };
         Document document = {};
-        _cleanup_json_reader_ JsonReader reader = {};
         int r;
 
-        r = json_reader_begin(&reader, text, size, error);
-        if (r < 0)
-                return r;
-        r = json_read_object(&reader, reader.root, fields, ELEMENTSOF(fields), &document);
+        r = json_read_document(text, size, fields, ELEMENTSOF(fields), &document, error);
         if (r < 0) {
                 host_record_done(&document.record);
                 return r;

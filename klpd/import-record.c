@@ -46,13 +46,9 @@ int import_record_parse(const char *text, size_t size, ImportRecord *ret, Policy
                 { "uid", json_read_u32, offsetof(Document, record.uid), true },
         };
         Document document = {};
-        _cleanup_json_reader_ JsonReader reader = {};
         int r;
 
-        r = json_reader_begin(&reader, text, size, error);
-        if (r < 0)
-                return r;
-        r = json_read_object(&reader, reader.root, fields, ELEMENTSOF(fields), &document);
+        r = json_read_document(text, size, fields, ELEMENTSOF(fields), &document, error);
         if (r < 0) {
                 import_record_done(&document.record);
                 return r;

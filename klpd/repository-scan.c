@@ -163,8 +163,8 @@ static bool others_may_write(mode_t mode, uid_t uid) {
         return (uid != 0 && uid != geteuid()) || (mode & (S_IWGRP | S_IWOTH)) != 0;
 }
 
-/* A Patch that has nothing but a name made from the file's. */
-static int placeholder(const char *stem, size_t n, const char *release, Patch **ret) {
+/* What is known of a file before it is inspected: a name, made from the file's. */
+static int patch_of_file_name(const char *stem, size_t n, const char *release, Patch **ret) {
         _cleanup_patch_unref_ Patch *p = NULL;
         char name[PATCH_NAME_MAX + 1];
         int r;
@@ -274,7 +274,7 @@ static int file_new(Scan *s, const char *name, size_t stem, const Identity *part
                         if (!*paths[i])
                                 return -ENOMEM;
                 }
-        r = placeholder(name, stem, s->repository->release, &f->entry.patch);
+        r = patch_of_file_name(name, stem, s->repository->release, &f->entry.patch);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(f);

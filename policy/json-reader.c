@@ -217,6 +217,15 @@ int json_read_object(JsonReader *r, const JsonValue *value, const JsonField *fie
         return 0;
 }
 
+int json_read_document(const char *text, size_t size, const JsonField *fields, size_t n_fields, void *target,
+                       PolicyError *error) {
+        _cleanup_json_reader_ JsonReader reader = {};
+        int q;
+
+        q = json_reader_begin(&reader, text, size, error);
+        return q < 0 ? q : json_read_object(&reader, reader.root, fields, n_fields, target);
+}
+
 int json_read_array(JsonReader *r, const JsonValue *value, size_t max, json_field_fn read, void *target) {
         const JsonValue *element;
         int q;

@@ -60,6 +60,11 @@ const JsonValue *json_find(const JsonReader *r, const JsonValue *object, const c
 /* Each member must be in fields (at most 64); unknown keys and missing required ones are errors. */
 int json_read_object(JsonReader *r, const JsonValue *value, const JsonField *fields, size_t n_fields,
                      void *target);
+
+/* A whole document that is one object: begin, json_read_object(), done. */
+int json_read_document(const char *text, size_t size, const JsonField *fields, size_t n_fields, void *target,
+                       PolicyError *error);
+
 /* Calls read for each element with target; at most max of them. */
 int json_read_array(JsonReader *r, const JsonValue *value, size_t max, json_field_fn read, void *target);
 /* For objects with free keys: calls read for each member, with its key. */
