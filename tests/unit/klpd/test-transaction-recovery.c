@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A transaction whose klpd is killed: the next one takes it up from the write-ahead log (SEMANTICS.md 5.5). */
+#include "transaction-fixture.h"
+
+/* ---- interrupted ---- */
+
+typedef struct Crash {
+        RequestKind kind;
+        const char *patch, *rest; /* that is asked for */
+        const char *enabled;      /* before */
+} Crash;
+
+/* One request, interrupted after n turns of the event loop. False: it was over before. */
+static bool crash_after(Fixture *f, const Crash *c, unsigned n) {
+        bool interrupted;
+
+        begin(f, spec_new(c->kind, c->patch));
+        for (unsigned i = 0; i < n && !f->finished; i++)
+                assert_true(sd_event_run(f->event, UINT64_MAX) >= 0);
+        interrupted = !f->finished;
+        if (interrupted && interrupt_and_recover(f))
+                assert_non_null(strstr(f->edges, "recovered"));
+        assert_false(fake_in_transition(f->hands));
+        /* One of the two intended states, and no third. */
+        if (c->kind == REQUEST_DISABLE)
+                return interrupted;
+        if (*c->enabled)
+                assert_true(fake_is_enabled(f->hands, c->patch) != fake_is_enabled(f->hands, c->enabled));
+        if (!fake_is_enabled(f->hands, c->patch) && !(c->kind == REQUEST_DOWNGRADE))
+                assert_false(fake_is_loaded(f->hands, c->patch));
+        return interrupted;
+}
+
+static void crash_everywhere(const Crash *c) {
+        bool interrupted = true;
+
+        for (unsigned n = 0; interrupted; n++) {
+                Fixture *f;
+
+                assert_int_equal(setup((void **) &f), 0);
+                open_wal(f);
+                add_patch(f, "one", "\"level\": 1, \"cumulative\": true");
+                add_patch(f, "two", "\"level\": 2, \"cumulative\": true");
+                if (c->rest)
+                        add_patch(f, c->patch, c->rest);
+                if (*c->enabled)
+                        assert_result(f, REQUEST_APPLY, c->enabled, TRANSACTION_DONE);
+                interrupted = crash_after(f, c, n);
+                (void) teardown((void **) &f);
+                assert_true(n < 500);
+        }
+}
+
+static void test_interrupted_anywhere_the_old_or_the_new_is_in_force_afterwards(void **state) {
+        static const Crash cases[] = {
+                { REQUEST_APPLY, "one", NULL, "" },
+                { REQUEST_APPLY, "two", NULL, "one" },
+                { REQUEST_DOWNGRADE, "one", NULL, "two" },
+                { REQUEST_DISABLE, "one", NULL, "one" },
+                { REQUEST_APPLY, "slow", "\"level\": 3, \"cumulative\": true, \"tags\": [\"test.slow\"]", "two" },
+                { REQUEST_APPLY, "deaf", "\"level\": 3, \"cumulative\": true, \"tags\": [\"test.deaf\"]", "two" },
+                { REQUEST_APPLY, "fail", "\"level\": 3, \"cumulative\": true, \"tags\": [\"test.fail\"]", "two" },
+                { REQUEST_APPLY, "plain", "\"level\": 3, \"kind\": \"plain\"", "" },
+                { REQUEST_APPLY, "late", "\"level\": 3, \"cumulative\": true, \"tags\": [\"test.stale\", \"test.stale-2\"]", "one" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+                crash_everywhere(&cases[i]);
+}
+
+/* Stalled, interrupted, recovered, and then it runs out of time. */
+static void test_a_recovered_stall_is_reversed_at_its_deadline(void **state) {
+        Fixture *f = *state;
+
+        open_wal(f);
+        f->config.transition_timeout_usec = 200000;
+        add_patch(f, "stall", "\"level\": 1, \"tags\": [\"test.stall\"]");
+        begin(f, spec_new(REQUEST_APPLY, "stall"));
+        until_step(f, "settle");
+        assert_true(interrupt_and_recover(f));
+        assert_int_equal(f->result, TRANSACTION_REVERSED);
+        assert_false(fake_is_loaded(f->hands, "stall"));
+        assert_non_null(strstr(f->edges, "recovered unloaded reversed"));
+}
+
+/* The reversal had been decided, the write was still to come. */
+static void test_a_reversal_that_was_decided_is_made_by_the_next_klpd(void **state) {
+        _cleanup_free_ char *text = NULL;
+        Fixture *f = *state;
+        const WalRecord *last;
+        TransactionRecord r;
+        size_t size;
+
+        open_wal(f);
+        add_patch(f, "stall", "\"level\": 1, \"tags\": [\"test.stall\"]");
+        begin(f, spec_new(REQUEST_APPLY, "stall"));
+        until_step(f, "settle");
+        last = wal_last_state(f->wal);
+        assert_int_equal(transaction_record_parse(last->bytes, last->size, &r), 0);
+        r.phase = SETTLE_REVERSING;
+        r.cancelled = true;
+        assert_int_equal(transaction_record_format(&r, &text, &size), 0);
+        assert_int_equal(wal_append(f->wal, WAL_STATE, text, size, true, NULL), 0);
+        transaction_record_done(&r);
+        assert_true(interrupt_and_recover(f));
+        assert_int_equal(f->result, TRANSACTION_CANCELLED);
+        assert_string_equal(fake_log(f->hands), "write-0 stall; unload stall");
+}
+
+static void test_after_a_restart_of_the_host_nothing_is_done(void **state) {
+        Fixture *f = *state;
+
+        open_wal(f);
+        add_patch(f, "stall", "\"level\": 1, \"tags\": [\"test.stall\"]");
+        begin(f, spec_new(REQUEST_APPLY, "stall"));
+        until_step(f, "settle");
+        transaction_abandon(f->transaction);
+        f->transaction = transaction_unref(f->transaction);
+        fake_log_clear(f->hands);
+        open_wal(f);
+        /* Whatever this kernel says, it isn't the one that the record speaks of. */
+        f->world.boot_id[0] = 'f';
+        {
+                const TransactionHandlers handlers = handlers_of(f);
+                const WalRecord *last = wal_last_state(f->wal);
+                TransactionRecord record;
+
+                assert_int_equal(transaction_record_parse(last->bytes, last->size, &record), 0);
+                assert_int_equal(transaction_new_recovered(&f->world, &handlers, &record, &f->transaction), 0);
+                transaction_record_done(&record);
+                assert_int_equal(transaction_start(f->transaction), 0);
+                loop_until(f->event, &f->finished);
+        }
+        assert_int_equal(f->result, TRANSACTION_FAILED);
+        assert_string_equal(fake_log(f->hands), "");
+        assert_non_null(strstr(f->message, "restarted"));
+}
+
+static void test_what_cannot_be_recorded_is_not_begun(void **state) {
+        Fixture *f = *state;
+
+        open_wal(f);
+        f->wal = wal_free(f->wal);
+        assert_int_equal(unlinkat(f->tree.fd, "log/" WAL_FILE, 0), 0);
+        assert_int_equal(unlinkat(f->tree.fd, "log", AT_REMOVEDIR), 0);
+        tree_write(&f->tree, "log", "");
+        assert_int_equal(wal_open(f->tree.fd, "log", &f->wal), 0);
+        f->world.wal = f->wal;
+        add_patch(f, "one", "\"level\": 1");
+        assert_result(f, REQUEST_APPLY, "one", TRANSACTION_FAILED);
+        assert_string_equal(fake_log(f->hands), "");
+        assert_non_null(strstr(f->message, "log/" WAL_FILE_DAMAGED) ?: strstr(f->message, "/log"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                T(test_interrupted_anywhere_the_old_or_the_new_is_in_force_afterwards),
+                T(test_a_recovered_stall_is_reversed_at_its_deadline),
+                T(test_a_reversal_that_was_decided_is_made_by_the_next_klpd),
+                T(test_after_a_restart_of_the_host_nothing_is_done),
+                T(test_what_cannot_be_recorded_is_not_begun),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
