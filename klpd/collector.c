@@ -181,6 +181,7 @@ static void on_removed(int r, const char *text, void *userdata) {
                 return;
         }
         item = collector_find(c, removal->name);
+        r = hands_unload_result(c->world->hands, removal->name, r);
         if (r >= 0) {
                 audit_send(c->world->audit, ({
                                    AuditRecord *record = audit_begin(KLPD_MESSAGE_UNLOADED, "unloaded");

@@ -24,7 +24,7 @@ typedef struct HandsSignature HandsSignature;
 /* What the kernel says of one patch: sysfs, the module, and the shim where it knows it. */
 typedef struct KernelPatch {
         bool module;       /* /sys/module/NAME is there */
-        int refcount;      /* of the module; -1: can't be unloaded */
+        int refcount;      /* of the module; -1: can't be unloaded, or is being */
         bool listed;       /* /sys/kernel/livepatch/NAME is there */
         bool enabled;      /* its "enabled" reads 1 */
         bool transition;   /* its "transition" reads 1 */
@@ -40,7 +40,8 @@ typedef struct KernelStatus {
         uint64_t generation;    /* 0 without the shim */
 } KernelStatus;
 
-/* r < 0: it failed, and text says in words why, as far as that is known (else ""). */
+/* r < 0: it failed, and text says in words why, as far as that is known (else ""). What hands_lost() names
+ * isn't known to have failed: who acts looks at the kernel then. */
 typedef void (*HandsCallback)(int r, const char *text, void *userdata);
 
 /* As InspectCallback of inspect-client.h: result is NULL on error and borrowed otherwise. */
@@ -112,6 +113,19 @@ DEFINE_CLEANUP(Hands *, hands_free);
 /* root_fd: "/"; duplicated. socket_path, inspect_program: NULL for the installed ones. */
 int hands_kernel_new(sd_event *event, int root_fd, const char *socket_path, const char *inspect_program,
                      Hands **ret);
+
+/* The helper went with the request (-ECONNRESET, -EBADMSG: by now it is done or never will be) or hangs in it
+ * (-ETIMEDOUT: it may still be done): only the kernel tells what became of it. */
+static inline bool hands_lost(int r) {
+        return r == -ECONNRESET || r == -EBADMSG || r == -ETIMEDOUT;
+}
+
+/* The result of an unload(), after a look at the kernel if that is needed. */
+static inline int hands_unload_result(Hands *h, const char *name, int r) {
+        KernelPatch kernel;
+
+        return hands_lost(r) && h->vtable->read_patch(h, name, &kernel) >= 0 && !kernel.module ? 0 : r;
+}
 
 /* The shim's snapshot for one name, or NULL; borrowed. */
 static inline const ShimPatch *shim_snapshot_find(const ShimSnapshot *s, const char *name) {

@@ -102,7 +102,7 @@ static int parse_line(char *line, SysfsModule *ret) {
                 return -EBADMSG;
         taints = strtok_r(NULL, " ", &save);
 
-        if (!streq(refcount, "-")) {
+        if (!streq(refcount, "-") && !streq(refcount, "-1")) { /* can't be unloaded; is just being unloaded */
                 unsigned n;
                 int r;
 
@@ -133,7 +133,7 @@ static int read_identity(int root_fd, SysfsModule *m) {
                 r = notes_build_id(buf, size, &m->build_id);
                 if (r < 0 && r != -ENOENT)
                         return r;
-        } else if (r != -ENOENT)
+        } else if (!sysfs_is_gone(r))
                 return r;
 
         snprintf(path, sizeof(path), "sys/module/%s/srcversion", m->name);
@@ -142,7 +142,7 @@ static int read_identity(int root_fd, SysfsModule *m) {
                 m->srcversion = strdup(buf);
                 if (!m->srcversion)
                         return -ENOMEM;
-        } else if (r != -ENOENT)
+        } else if (!sysfs_is_gone(r))
                 return r;
 
         return 0;

@@ -25,6 +25,11 @@ int sysfs_read_all(int dir_fd, const char *path, size_t max, char **ret, size_t 
 /* DIR of a directory below dir_fd; close with closedir(). */
 int sysfs_open_dir(int dir_fd, const char *path, DIR **ret);
 
+/* What read() and open() say of an entry that vanishes meanwhile. */
+static inline bool sysfs_is_gone(int r) {
+        return r == -ENOENT || r == -ENODEV;
+}
+
 /* Decimal digits only, nothing before or after, in range. */
 int parse_unsigned(const char *s, unsigned *ret);
 

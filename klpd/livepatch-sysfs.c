@@ -18,10 +18,6 @@
 #define KPROBES_FILE "sys/kernel/debug/kprobes/list"
 #define KPROBES_SIZE_MAX (4U * 1024U * 1024U)
 
-static bool is_gone(int r) {
-        return r == -ENOENT || r == -ENODEV;
-}
-
 static bool is_hidden(const struct dirent *de) {
         return de->d_name[0] == '.';
 }
@@ -108,7 +104,7 @@ static int read_object(int patch_fd, const char *object, SysfsPatch *p) {
                 return r;
 
         r = sysfs_read_bool(dirfd(d), "patched", &patched);
-        if (r < 0 && !is_gone(r))
+        if (r < 0 && !sysfs_is_gone(r))
                 return r;
         if (r >= 0 && patched) {
                 r = strv_extend(&p->objects_patched, object);
@@ -142,7 +138,7 @@ static int read_optional_unsigned(int dir_fd, const char *path, unsigned max, in
         int r;
 
         r = sysfs_read_unsigned(dir_fd, path, &v);
-        if (is_gone(r)) {
+        if (sysfs_is_gone(r)) {
                 *ret = -1;
                 return 0;
         }
@@ -180,7 +176,7 @@ static int read_patch(DIR *parent, const char *name, SysfsPatch *ret) {
                 if (is_hidden(de) || !is_dir(d, de))
                         continue;
                 r = read_object(dirfd(d), de->d_name, ret);
-                if (r < 0 && !is_gone(r))
+                if (r < 0 && !sysfs_is_gone(r))
                         return r;
         }
         if (errno != 0)
@@ -255,7 +251,7 @@ int livepatch_sysfs_read(int root_fd, SysfsPatches **ret) {
                 r = read_patch(d, de->d_name, &p);
                 if (r < 0) {
                         sysfs_patch_done(&p);
-                        if (is_gone(r))
+                        if (sysfs_is_gone(r))
                                 continue;
                         return r;
                 }
@@ -290,12 +286,12 @@ int livepatch_sysfs_read_patch(int root_fd, const char *name, bool *ret_enabled,
         snprintf(path, sizeof(path), LIVEPATCH_DIR "/%s/enabled", name);
         r = sysfs_read_bool(root_fd, path, &enabled);
         if (r < 0)
-                return is_gone(r) ? -ENOENT : r;
+                return sysfs_is_gone(r) ? -ENOENT : r;
 
         snprintf(path, sizeof(path), LIVEPATCH_DIR "/%s/transition", name);
         r = sysfs_read_bool(root_fd, path, &transition);
         if (r < 0)
-                return is_gone(r) ? -ENOENT : r;
+                return sysfs_is_gone(r) ? -ENOENT : r;
 
         *ret_enabled = enabled;
         *ret_transition = transition;
@@ -308,7 +304,7 @@ static int read_lockdown(int root_fd, char **ret) {
         int r;
 
         r = sysfs_read_text(root_fd, "sys/kernel/security/lockdown", buf, sizeof(buf));
-        if (is_gone(r))
+        if (sysfs_is_gone(r))
                 return 0; /* no such LSM: *ret stays NULL */
         if (r < 0)
                 return r;
@@ -377,7 +373,7 @@ static int read_optional_bool(int root_fd, const char *path, bool *ret) {
         int r;
 
         r = sysfs_read_bool(root_fd, path, ret);
-        return is_gone(r) ? 0 : r;
+        return sysfs_is_gone(r) ? 0 : r;
 }
 
 static int read_kernel_build_id(int root_fd, char **ret) {
@@ -386,7 +382,7 @@ static int read_kernel_build_id(int root_fd, char **ret) {
         int r;
 
         r = sysfs_read_bytes(root_fd, "sys/kernel/notes", notes, sizeof(notes), &size);
-        if (is_gone(r))
+        if (sysfs_is_gone(r))
                 return 0;
         if (r < 0)
                 return r;

@@ -47,7 +47,7 @@ int livepatch_sysfs_read_patch(int root_fd, const char *name, bool *ret_enabled,
 typedef struct SysfsModule {
         char *name;
         unsigned load_order;        /* 0 was loaded first */
-        int refcount;               /* -1: can't be unloaded (built without, or permanent) */
+        int refcount;               /* -1: can't be unloaded (built without, or permanent), or is being */
         bool live;                  /* not coming or going */
         /* only set by livepatch_sysfs_read_modules(): it has the livepatch taint 'K' */
         bool livepatch;

@@ -5,9 +5,12 @@
  * begun (or has finished, if its first pass over the tasks succeeded); what became of it is step `settle`'s
  * to find out, from events and sysfs.
  *
+ * An answer that got lost with the helper means neither: the kernel is looked at.
+ *
  * Nothing to undo: if the core refuses, nothing has changed, and from the answer on going back is a
  * reversal, which is `settle`'s too.
  */
+#include "klpd/log.h"
 #include "klpd/transaction.h"
 
 #define RETRY_USEC UINT64_C(20000)
@@ -48,6 +51,17 @@ static void enable_fail(Transaction *t, int r, const char *text) {
                                  enable_verb(t), t->name, text && *text ? text : strerror(-r));
 }
 
+/* If the kernel can't be read now, `settle` goes on trying. */
+static bool enable_has_begun(Transaction *t) {
+        Hands *hands = t->world->hands;
+        KernelPatch kernel;
+
+        if (hands->vtable->read_patch(hands, t->name, &kernel) < 0 || kernel.transition ||
+            (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_TRANSITION)))
+                return true;
+        return (kernel.listed && kernel.enabled) != t->disable;
+}
+
 static void on_done(int r, const char *text, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = userdata;
 
@@ -55,6 +69,10 @@ static void on_done(int r, const char *text, void *userdata) {
         if (t->finished)
                 return;
         transaction_audit_loaded(t);
+        if (hands_lost(r) && enable_has_begun(t)) {
+                log_warning("%s. The kernel has begun to %s '%s'", text, enable_verb(t), t->name);
+                r = 0;
+        }
         /* Already so: `settle` looks what the kernel says. */
         if (r < 0 && !(t->disable && (r == -EINVAL || r == -ENOENT))) {
                 enable_fail(t, r, text);
@@ -77,6 +95,7 @@ static void on_stale_unloaded(int r, const char *text, void *userdata) {
         t->pending = false;
         if (t->finished)
                 return;
+        r = hands_unload_result(t->world->hands, t->name, r);
         if (r < 0 && r != -ENOENT) {
                 enable_fail(t, r == -EWOULDBLOCK ? -EAGAIN : r, text);
                 return;

@@ -19,12 +19,27 @@ static void load_fail(Transaction *t, int r, const char *what, const char *text)
                          text && *text ? text : strerror(-r));
 }
 
+/* The answer got lost: what is there, `undo` takes out again; what has registered too, can be gone on with. */
+static bool load_is_done(Transaction *t) {
+        Hands *hands = t->world->hands;
+        KernelPatch kernel;
+
+        if (hands->vtable->read_patch(hands, t->name, &kernel) < 0)
+                kernel = (KernelPatch) { .module = true };
+        t->loaded = t->loaded_unsaid = kernel.module;
+        return kernel.registered;
+}
+
 static void on_loaded(int r, const char *text, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = userdata;
 
         t->pending = false;
         if (t->finished)
                 return;
+        if (hands_lost(r) && load_is_done(t)) {
+                log_warning("%s. The kernel has loaded '%s'", text, t->name);
+                r = 0;
+        }
         if (r < 0) {
                 load_fail(t, r, "load livepatch", text);
                 return;
@@ -56,6 +71,7 @@ static void on_old_unloaded(int r, const char *text, void *userdata) {
         t->pending = false;
         if (t->finished)
                 return;
+        r = hands_unload_result(t->world->hands, t->name, r);
         if (r < 0 && r != -ENOENT) {
                 load_fail(t, r,
                           "unload (to load it afresh, which its relocations for modules need) livepatch",
@@ -123,13 +139,14 @@ static void on_unloaded(int r, const char *text, void *userdata) {
         t->pending = false;
         if (t->finished)
                 return;
+        r = hands_unload_result(t->world->hands, t->name, r);
         if (r >= 0 || r == -ENOENT) {
                 t->loaded = false;
                 transaction_audit_unloaded(t);
                 transaction_undone(t);
                 return;
         }
-        if ((r == -EWOULDBLOCK || r == -EBUSY) && t->check_usec < UNLOAD_RETRY_LAST_USEC) {
+        if ((r == -EWOULDBLOCK || r == -EBUSY || r == -ECONNRESET) && t->check_usec < UNLOAD_RETRY_LAST_USEC) {
                 t->check_usec *= 2;
                 if (transaction_set_timer(t, t->check_usec, unload) >= 0)
                         return;

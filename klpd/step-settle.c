@@ -22,6 +22,8 @@
 #define CHECK_LAST_PLAIN_USEC UINT64_C(100000)
 /* The kernel says that it is over, but no event has: how long to wait for it. */
 #define EVENT_GRACE_USEC UINT64_C(500000)
+/* Helpers that died before they wrote. */
+#define REWRITES_MAX 3U
 
 static const uint64_t stall_usec[] = { UINT64_C(1000000), UINT64_C(15000000), UINT64_C(60000000) };
 
@@ -86,12 +88,33 @@ static void settle_gone_back(Transaction *t) {
 
 /* ---- the write of a reversal, or forward again ---- */
 
+static void settle_write(Transaction *t, SettlePhase phase);
+
+static bool settle_value(const Transaction *t, SettlePhase phase) {
+        return t->disable != (phase != SETTLE_REVERSING);
+}
+
+/* The helper died before it wrote: the transition still goes the other way. */
+static bool settle_write_is_missing(Transaction *t) {
+        Hands *hands = t->world->hands;
+        KernelPatch kernel;
+
+        return hands->vtable->read_patch(hands, t->name, &kernel) >= 0 && kernel.listed &&
+                kernel.transition && kernel.enabled != settle_value(t, t->phase);
+}
+
 static void on_written(int r, const char *text, void *userdata) {
         _cleanup_(transaction_unrefp) Transaction *t = userdata;
 
         t->pending = false;
         if (t->finished)
                 return;
+        if (r == -ECONNRESET && t->n_rewrites < REWRITES_MAX && settle_write_is_missing(t)) {
+                t->n_rewrites++;
+                log_warning("%s. Writing 'enabled' of '%s' again", text, t->name);
+                settle_write(t, t->phase);
+                return;
+        }
         t->written = true;
         /* There was nothing to reverse any more, and no event will come: the look at the kernel tells. */
         if (r == -EINVAL || r == -ENOENT)
@@ -102,7 +125,7 @@ static void on_written(int r, const char *text, void *userdata) {
         settle_check(t);
 }
 
-static void settle_write(Transaction *t, SettlePhase phase, bool value) {
+static void settle_write(Transaction *t, SettlePhase phase) {
         Hands *hands = t->world->hands;
         int r;
 
@@ -114,7 +137,7 @@ static void settle_write(Transaction *t, SettlePhase phase, bool value) {
         t->stall_start_usec = now_usec(CLOCK_MONOTONIC);
         settle_arm(t);
         transaction_record_anyway(t);
-        r = hands->vtable->write_enabled(hands, t->name, value, false, on_written, transaction_ref(t));
+        r = hands->vtable->write_enabled(hands, t->name, settle_value(t, phase), false, on_written, transaction_ref(t));
         if (r < 0) {
                 transaction_unref(t);
                 log_error("Can't have the helper write 'enabled' of '%s': %s", t->name, strerror(-r));
@@ -140,7 +163,7 @@ static void settle_reverse(Transaction *t, TransactionResult why) {
         }
         log_notice("Reversing the transition of '%s' (%s)", t->name,
                    why == TRANSACTION_CANCELLED ? "cancelled" : "deadline");
-        settle_write(t, SETTLE_REVERSING, t->disable);
+        settle_write(t, SETTLE_REVERSING);
 }
 
 /* A plain patch has no events, others may get lost, or klpd wasn't there to hear them: a replace that completed
@@ -223,7 +246,7 @@ static void settle_check(Transaction *t) {
                         log_notice("The reversal of '%s' came after it had completed: bringing it forward "
                                    "again",
                                    t->name);
-                        settle_write(t, SETTLE_AGAIN, !t->disable);
+                        settle_write(t, SETTLE_AGAIN);
                         return;
                 }
                 settle_wait(t);

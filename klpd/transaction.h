@@ -124,7 +124,7 @@ struct Transaction {
         bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling
                               * would wake tasks  that then stand in the way of the transition's first pass */
         bool pending;        /* an operation of the helper's is under way */
-        unsigned n_replans, n_again;
+        unsigned n_replans, n_again, n_rewrites;
         sd_event_source *timer, *deadline, *kick;
         void (*on_timer)(Transaction *t);
 

@@ -139,6 +139,7 @@ static void test_modules_have_count_taint_and_build_id(void **state) {
 
         tree_write(t, "proc/modules",
                    "klp_b 16384 0 - Loading 0x0000000000000000 (OEK+)\n"
+                   "klp_going 16384 -1 - Unloading 0x0000000000000000 (OEK-)\n"
                    "ext4 983040 1 - Live 0x0000000000000000\n"
                    "klp_a 16384 3 klp_b,[permanent], Live 0x0000000000000000 (K)\n"
                    "fixed 4096 - - Live 0x0000000000000000 (K)\n");
@@ -146,7 +147,7 @@ static void test_modules_have_count_taint_and_build_id(void **state) {
         tree_write(t, "sys/module/klp_b/srcversion", "1234ABCD\n");
 
         assert_int_equal(livepatch_sysfs_read_modules(t->fd, &m), 0);
-        assert_int_equal(m->n_modules, 3);
+        assert_int_equal(m->n_modules, 4);
         assert_string_equal(m->modules[0].name, "fixed");
         assert_int_equal(m->modules[0].refcount, -1);
         assert_string_equal(m->modules[1].name, "klp_a");
@@ -154,9 +155,12 @@ static void test_modules_have_count_taint_and_build_id(void **state) {
         assert_int_equal(m->modules[1].refcount, 3);
         assert_string_equal(m->modules[1].build_id, "abcd01");
         assert_null(m->modules[1].srcversion);
-        assert_string_equal(m->modules[2].name, "klp_b");
+        assert_string_equal(m->modules[2].name, "klp_going");
         assert_false(m->modules[2].live);
-        assert_string_equal(m->modules[2].srcversion, "1234ABCD");
+        assert_int_equal(m->modules[2].refcount, -1);
+        assert_string_equal(m->modules[3].name, "klp_b");
+        assert_false(m->modules[3].live);
+        assert_string_equal(m->modules[3].srcversion, "1234ABCD");
 
         assert_int_equal(livepatch_sysfs_read_module(t->fd, "ext4", &one), 0);
         assert_false(one->livepatch);

@@ -45,6 +45,8 @@ struct FakeKernel {
         unsigned births, inspections;
         bool shim, livepatch;
         char log[4096], assisted[1024];
+        const char *kill; /* fake_kill_helper() */
+        bool kill_after, killed;
         Later *laters;
 };
 
@@ -56,10 +58,20 @@ static FakeKernel *fake(const Hands *h) {
         return (FakeKernel *) h;
 }
 
-static void note(FakeKernel *k, const char *what, const char *name) {
+/* False: the helper died before it did anything of it. */
+static bool note(FakeKernel *k, const char *what, const char *name) {
         size_t n = strlen(k->log);
 
         (void) snprintf(k->log + n, sizeof(k->log) - n, "%s%s %s", n > 0 ? "; " : "", what, name);
+        k->killed = k->kill && streq(k->kill, what);
+        if (k->killed)
+                k->kill = NULL;
+        return !k->killed || k->kill_after;
+}
+
+void fake_kill_helper(Hands *h, const char *call, bool carried_out) {
+        fake(h)->kill = call;
+        fake(h)->kill_after = carried_out;
 }
 
 static void note_assisted(FakeKernel *k, bool assist, const char *what, const char *name) {
@@ -177,6 +189,11 @@ static Later *later(FakeKernel *k, uint64_t usec) {
 static int answer(FakeKernel *k, int r, const char *text, HandsCallback callback, void *userdata) {
         Later *l = later(k, 1000);
 
+        if (k->killed) {
+                r = -ECONNRESET;
+                text = "the helper died (fake)";
+                k->killed = false;
+        }
         l->r = r;
         (void) snprintf(l->text, sizeof(l->text), "%s", text);
         l->callback = callback;
@@ -515,7 +532,8 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
         Patch *patch;
         int r;
 
-        note(k, "load", name);
+        if (!note(k, "load", name))
+                return answer(k, 0, "", callback, userdata);
         note_assisted(k, assist, "load", name);
         r = read_patch(fd, &patch);
         if (r < 0)
@@ -542,7 +560,8 @@ static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCal
         FakeModule *m = find(k, name);
         char tag[32];
 
-        note(k, "enable", name);
+        if (!note(k, "enable", name))
+                return answer(k, 0, "", callback, userdata);
         note_assisted(k, true, "enable", name);
         if (!m || !m->registered)
                 return answer(k, -ENOENT, "not registered (fake)", callback, userdata);
@@ -586,7 +605,8 @@ static int fake_write_enabled(Hands *h, const char *name, bool value, bool assis
         FakeKernel *k = fake(h);
         FakeModule *m = find(k, name);
 
-        note(k, value ? "write-1" : "write-0", name);
+        if (!note(k, value ? "write-1" : "write-0", name))
+                return answer(k, 0, "", callback, userdata);
         note_assisted(k, assist, value ? "write-1" : "write-0", name);
         if (!m || !on_stack(m))
                 return answer(k, -ENOENT, "not listed (fake)", callback, userdata);
@@ -605,7 +625,8 @@ static int fake_force(Hands *h, const char *name, HandsCallback callback, void *
         FakeKernel *k = fake(h);
         FakeModule *m = find(k, name);
 
-        note(k, "force", name);
+        if (!note(k, "force", name))
+                return answer(k, 0, "", callback, userdata);
         if (!m || !m->transition)
                 return answer(k, -EINVAL, "not in transition (fake)", callback, userdata);
         finish_transition(k, m, m->enabled ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
@@ -616,7 +637,8 @@ static int fake_unload(Hands *h, const char *name, HandsCallback callback, void 
         FakeKernel *k = fake(h);
         FakeModule *m = find(k, name);
 
-        note(k, "unload", name);
+        if (!note(k, "unload", name))
+                return answer(k, 0, "", callback, userdata);
         if (!m)
                 return answer(k, -ENOENT, "not loaded (fake)", callback, userdata);
         if (on_stack(m) || (tagged(m, "test.busymod") && m->n_unload++ < 3))

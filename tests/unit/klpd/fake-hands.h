@@ -28,6 +28,8 @@ void fake_log_clear(Hands *h);
 /* Of these, those with settle assist: "enable a; write-0 a". */
 const char *fake_assisted(const Hands *h);
 /* Behind klpd's back. */
+/* The helper dies on the next call (its name as in the log: "enable", "write-0"), after it was carried out or before. */
+void fake_kill_helper(Hands *h, const char *call, bool carried_out);
 void fake_bump_generation(Hands *h);
 int fake_insmod(Hands *h, const char *json, bool enabled);
 void fake_set_shim(Hands *h, bool present);

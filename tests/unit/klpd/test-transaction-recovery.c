@@ -152,8 +152,67 @@ static void test_what_cannot_be_recorded_is_not_begun(void **state) {
         assert_non_null(strstr(f->message, "log/" WAL_FILE_DAMAGED) ?: strstr(f->message, "/log"));
 }
 
+/* ---- the helper dies ---- */
+
+typedef struct Death {
+        RequestKind kind;
+        const char *patch, *rest, *enabled; /* as of Crash */
+        const char *call;                   /* that it dies on */
+        bool carried_out;
+        TransactionResult result;
+        bool in_force, loaded;              /* afterwards */
+} Death;
+
+static void assert_death(const Death *c) {
+        Fixture *f;
+
+        assert_int_equal(setup((void **) &f), 0);
+        f->config.transition_timeout_usec = 200000;
+        add_patch(f, "one", "\"level\": 1, \"cumulative\": true");
+        if (c->rest)
+                add_patch(f, c->patch, c->rest);
+        if (*c->enabled)
+                assert_result(f, REQUEST_APPLY, c->enabled, TRANSACTION_DONE);
+        fake_kill_helper(f->hands, c->call, c->carried_out);
+        assert_string_equal(transaction_result_to_string(request(f, c->kind, c->patch)),
+                            transaction_result_to_string(c->result));
+        assert_int_equal(fake_is_enabled(f->hands, c->patch), c->in_force);
+        assert_int_equal(fake_is_loaded(f->hands, c->patch), c->loaded);
+        if (c->kind == REQUEST_APPLY && *c->enabled)
+                assert_int_equal(fake_is_enabled(f->hands, c->enabled), !c->in_force);
+        assert_false(fake_in_transition(f->hands));
+        (void) teardown((void **) &f);
+}
+
+/* What the kernel did counts, not that the answer got lost; what it didn't do has failed. */
+static void test_when_the_helper_dies_the_kernel_says_what_became_of_it(void **state) {
+        static const char two[] = "\"level\": 2, \"cumulative\": true",
+                          fail[] = "\"level\": 2, \"cumulative\": true, \"tags\": [\"test.fail\"]",
+                          stall[] = "\"level\": 2, \"cumulative\": true, \"tags\": [\"test.stall\"]",
+                          plain[] = "\"level\": 3, \"kind\": \"plain\"";
+        static const Death deaths[] = {
+                { REQUEST_APPLY, "two", two, "one", "load", true, TRANSACTION_DONE, true, true },
+                { REQUEST_APPLY, "two", two, "one", "load", false, TRANSACTION_FAILED, false, false },
+                { REQUEST_APPLY, "two", two, "one", "enable", true, TRANSACTION_DONE, true, true },
+                { REQUEST_APPLY, "two", two, "one", "enable", false, TRANSACTION_FAILED, false, false },
+                { REQUEST_APPLY, "plain", plain, "", "load", true, TRANSACTION_DONE, true, true },
+                { REQUEST_APPLY, "plain", plain, "", "load", false, TRANSACTION_FAILED, false, false },
+                { REQUEST_DISABLE, "one", NULL, "one", "write-0", true, TRANSACTION_DONE, false, true },
+                { REQUEST_DISABLE, "one", NULL, "one", "write-0", false, TRANSACTION_FAILED, true, true },
+                { REQUEST_APPLY, "fail", fail, "one", "unload", true, TRANSACTION_FAILED, false, false },
+                { REQUEST_APPLY, "fail", fail, "one", "unload", false, TRANSACTION_FAILED, false, false },
+                { REQUEST_APPLY, "stall", stall, "one", "enable", true, TRANSACTION_REVERSED, false, false },
+                { REQUEST_APPLY, "stall", stall, "one", "write-0", true, TRANSACTION_REVERSED, false, false },
+                { REQUEST_APPLY, "stall", stall, "one", "write-0", false, TRANSACTION_REVERSED, false, false },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(deaths); i++)
+                assert_death(&deaths[i]);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                T(test_when_the_helper_dies_the_kernel_says_what_became_of_it),
                 T(test_interrupted_anywhere_the_old_or_the_new_is_in_force_afterwards),
                 T(test_a_recovered_stall_is_reversed_at_its_deadline),
                 T(test_a_reversal_that_was_decided_is_made_by_the_next_klpd),
