@@ -7,11 +7,11 @@
 #include "klpd/digest.h"
 
 #include <endian.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+
+#include "klpd/sha256.h"
 
 #define SIGNATURE_MARKER "~Module signature appended~\n"
 #define SIGNATURE_MARKER_LEN (sizeof(SIGNATURE_MARKER) - 1)
@@ -45,16 +45,16 @@ int module_signature_size(const void *bytes, size_t size, size_t *ret) {
         return 0;
 }
 
-int bytes_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
-        uint8_t md[EVP_MAX_MD_SIZE];
-        unsigned md_len;
+void bytes_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
+        static const char digits[] = "0123456789abcdef";
+        uint8_t md[SHA256_SIZE];
 
-        if (EVP_Digest(bytes, size, md, &md_len, EVP_sha256(), NULL) != 1 || md_len * 2 != DIGEST_HEX_LEN)
-                return -ENOTSUP; /* a libcrypto without SHA-256 */
-
-        for (unsigned i = 0; i < md_len; i++)
-                snprintf(buf + 2 * i, 3, "%02x", md[i]);
-        return 0;
+        sha256(bytes, size, md);
+        for (unsigned i = 0; i < SHA256_SIZE; i++) {
+                buf[2 * i] = digits[md[i] >> 4];
+                buf[2 * i + 1] = digits[md[i] & 15];
+        }
+        buf[DIGEST_HEX_LEN] = 0;
 }
 
 int module_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]) {
@@ -62,7 +62,10 @@ int module_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN
         int r;
 
         r = module_signature_size(bytes, size, &signature_size);
-        return r < 0 ? r : bytes_digest(bytes, size - signature_size, buf);
+        if (r < 0)
+                return r;
+        bytes_digest(bytes, size - signature_size, buf);
+        return 0;
 }
 
 int module_digest_fd(int fd, size_t max, char buf[static DIGEST_HEX_LEN + 1]) {
@@ -85,12 +88,4 @@ int module_digest_fd(int fd, size_t max, char buf[static DIGEST_HEX_LEN + 1]) {
         r = module_digest(map, (size_t) st.st_size, buf);
         munmap(map, (size_t) st.st_size);
         return r;
-}
-
-int digest_hmac(const void *key, size_t key_size, const void *bytes, size_t size, uint8_t ret[static 32]) {
-        unsigned n = 0;
-
-        if (!HMAC(EVP_sha256(), key, (int) key_size, bytes, size, ret, &n) || n != 32)
-                return -EIO;
-        return 0;
 }

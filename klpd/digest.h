@@ -16,12 +16,9 @@
 int module_signature_size(const void *bytes, size_t size, size_t *ret);
 
 /* SHA-256 of just these bytes. buf gets 64 digits and NUL. */
-int bytes_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]);
+void bytes_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]);
 /* Of a module, without its signature. */
 int module_digest(const void *bytes, size_t size, char buf[static DIGEST_HEX_LEN + 1]);
 /* The same of what is behind a (sealed) memfd or regular file, from its beginning. -EFBIG: over max
  * bytes. */
 int module_digest_fd(int fd, size_t max, char buf[static DIGEST_HEX_LEN + 1]);
-
-/* HMAC-SHA-256, as sd-id128 makes application-specific ids. -EIO: libcrypto refuses. */
-int digest_hmac(const void *key, size_t key_size, const void *bytes, size_t size, uint8_t ret[static 32]);

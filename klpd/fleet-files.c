@@ -8,6 +8,7 @@
 
 #include "klpd/digest.h"
 #include "klpd/fleet-files.h"
+#include "klpd/sha256.h"
 #include "policy/json.h"
 
 void fleet_files_done(FleetFiles *f) {
@@ -227,8 +228,7 @@ static int hex_value(char c) {
 
 int fleet_host_id(FleetSlice machine_id, uint8_t ret[16]) {
         static const uint8_t application[16] = FLEET_APPLICATION_ID;
-        uint8_t key[16], mac[32];
-        int r;
+        uint8_t key[16], mac[SHA256_SIZE];
 
         if (!machine_id.s || machine_id.n != 32)
                 return -EINVAL;
@@ -239,9 +239,7 @@ int fleet_host_id(FleetSlice machine_id, uint8_t ret[16]) {
                         return -EINVAL;
                 key[i] = (uint8_t) (high << 4 | low);
         }
-        r = digest_hmac(key, sizeof(key), application, sizeof(application), mac);
-        if (r < 0)
-                return r;
+        sha256_hmac(key, sizeof(key), application, sizeof(application), mac);
         memcpy(ret, mac, 16);
         ret[6] = (ret[6] & 0x0f) | 0x40; /* a UUID of version 4 */
         ret[8] = (ret[8] & 0x3f) | 0x80;

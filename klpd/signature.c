@@ -41,24 +41,6 @@ static void certificates_freep(STACK_OF(X509) * *stack) {
         sk_X509_pop_free(*stack, X509_free);
 }
 
-static const char *const uses[] = {
-        [SIGNATURE_USE_MODULE] = "module",
-        [SIGNATURE_USE_DOCUMENT] = "document",
-};
-
-const char *signature_use_to_string(SignatureUse use) {
-        return uses[use];
-}
-
-int signature_use_from_string(const char *text, SignatureUse *ret) {
-        for (size_t i = 0; i < ELEMENTSOF(uses); i++)
-                if (streq(text, uses[i])) {
-                        *ret = (SignatureUse) i;
-                        return 0;
-                }
-        return -EINVAL;
-}
-
 /* Nothing is encrypted here, so nobody is asked for a password. */
 static int no_password(char *buf, int size, int writing, void *userdata) {
         return -1;
