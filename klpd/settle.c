@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See settle.h. Each thread pins itself to its CPU, reports for duty, and then loops until it is told to
- * stop or its time is over. The system call in the loop is what matters: at its return to user space the
- * kernel switches the thread to the new patch state.
+ * See settle.h. Each thread is born on its CPU, reports for duty, and then loops until it is told to stop or its time
+ * is over. The system call in the loop is what matters: at its return to user space the kernel switches the
+ * thread to the new patch state. The caller's own CPU gets none: while the core makes its pass the caller is
+ * current there, and a thread beside it would take half of the CPU from the call that is to be made faster.
  *
  * Threads share one Settle, which settle_stop() frees after it has joined them all; `stop` and `running` are
  * the only fields that are written while they run.
@@ -28,12 +29,9 @@ struct Settle {
         atomic_bool stop;
         atomic_uint running;
         uint64_t end_nsec;
+        cpu_set_t *affinity; /* the caller's, from before */
         unsigned n_threads;
-        struct SettleThread {
-                Settle *settle;
-                unsigned cpu;
-                pthread_t thread;
-        } threads[];
+        pthread_t threads[];
 };
 
 static uint64_t now_nsec(void) {
@@ -118,30 +116,11 @@ int settle_cpus(int root_fd, unsigned *cpus, size_t max) {
         return (int) n;
 }
 
-static int pin(unsigned cpu) {
-        _cleanup_free_ cpu_set_t *set = NULL;
-        size_t size = CPU_ALLOC_SIZE(CPUS_LIMIT);
-
-        set = calloc(1, size);
-        if (!set)
-                return -ENOMEM;
-        CPU_SET_S(cpu, size, set);
-        return sched_setaffinity(0, size, set) < 0 ? -errno : 0;
-}
-
 static void *settle_thread(void *userdata) {
-        struct SettleThread *t = userdata;
-        Settle *s = t->settle;
-        bool pinned;
+        Settle *s = userdata;
 
         (void) prctl(PR_SET_NAME, "klpd-settle", 0, 0, 0);
-
-        /* Went offline, or out of our cpuset: nothing to do here, but the start waits for everybody. */
-        pinned = pin(t->cpu) >= 0;
         atomic_fetch_add(&s->running, 1);
-        if (!pinned)
-                return NULL;
-
         for (unsigned i = 0; !atomic_load_explicit(&s->stop, memory_order_relaxed); i++) {
                 syscall(SYS_getppid);
                 sched_yield();
@@ -151,7 +130,70 @@ static void *settle_thread(void *userdata) {
         return NULL;
 }
 
-/* Waiting here is a loop of yields, not of sleeps: the last thread to start needs this very CPU. */
+/* A CPU that went offline, or out of our cpuset, meanwhile: nothing to do there. */
+static int start_thread(Settle *s, pthread_attr_t *attr, unsigned cpu, cpu_set_t *set) {
+        size_t size = CPU_ALLOC_SIZE(CPUS_LIMIT);
+        int r;
+
+        CPU_ZERO_S(size, set);
+        CPU_SET_S(cpu, size, set);
+        r = -pthread_attr_setaffinity_np(attr, size, set);
+        if (r >= 0)
+                r = -pthread_create(&s->threads[s->n_threads], attr, settle_thread, s);
+        if (r >= 0)
+                s->n_threads++;
+        return r == -EINVAL ? 0 : r;
+}
+
+/* For as long as the call lasts the caller stays on the CPU that has no thread. */
+static int stay_on(Settle *s, unsigned cpu, cpu_set_t *set) {
+        size_t size = CPU_ALLOC_SIZE(CPUS_LIMIT);
+
+        s->affinity = calloc(1, size);
+        if (!s->affinity)
+                return -ENOMEM;
+        if (sched_getaffinity(0, size, s->affinity) < 0) {
+                s->affinity = (free(s->affinity), NULL);
+                return -errno;
+        }
+        CPU_ZERO_S(size, set);
+        CPU_SET_S(cpu, size, set);
+        return sched_setaffinity(0, size, set) < 0 ? -errno : 0;
+}
+
+static int start_threads(Settle *s, const unsigned *cpus, unsigned n, unsigned own) {
+        _cleanup_free_ cpu_set_t *set = NULL;
+        pthread_attr_t attr;
+        int r;
+
+        set = calloc(1, CPU_ALLOC_SIZE(CPUS_LIMIT));
+        if (!set)
+                return -ENOMEM;
+        r = stay_on(s, own, set);
+        if (r < 0)
+                return r;
+        r = -pthread_attr_init(&attr);
+        if (r < 0)
+                return r;
+        r = -pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
+        for (unsigned i = 0; i < n && r >= 0; i++)
+                if (cpus[i] != own)
+                        r = start_thread(s, &attr, cpus[i], set);
+        pthread_attr_destroy(&attr);
+        return r;
+}
+
+/* Where the caller is now, if it may be used, else the first that may. */
+static unsigned choose_own(const unsigned *cpus, unsigned n) {
+        int here = sched_getcpu();
+
+        for (unsigned i = 0; i < n; i++)
+                if (here >= 0 && cpus[i] == (unsigned) here)
+                        return cpus[i];
+        return cpus[0];
+}
+
+/* A loop of yields, not of sleeps: this CPU must not become idle. */
 static void wait_until_running(Settle *s) {
         uint64_t end = now_nsec() + START_WAIT_NSEC;
 
@@ -161,7 +203,6 @@ static void wait_until_running(Settle *s) {
 
 int settle_start(int root_fd, unsigned max_cpus, uint64_t max_usec, Settle **ret) {
         unsigned cpus[SETTLE_CPUS_MAX];
-        pthread_attr_t attr;
         Settle *s;
         int n, r;
 
@@ -180,28 +221,11 @@ int settle_start(int root_fd, unsigned max_cpus, uint64_t max_usec, Settle **ret
                 return 0;
         }
 
-        s = calloc(1, sizeof(Settle) + (size_t) n * sizeof(struct SettleThread));
+        s = calloc(1, sizeof(Settle) + (size_t) n * sizeof(s->threads[0]));
         if (!s)
                 return -ENOMEM;
         s->end_nsec = now_nsec() + max_usec * 1000;
-
-        r = -pthread_attr_init(&attr);
-        if (r < 0) {
-                free(s);
-                return r;
-        }
-        r = -pthread_attr_setstacksize(&attr, THREAD_STACK_SIZE);
-
-        for (int i = 0; i < n && r >= 0; i++) {
-                struct SettleThread *t = s->threads + s->n_threads;
-
-                t->settle = s;
-                t->cpu = cpus[i];
-                r = -pthread_create(&t->thread, &attr, settle_thread, t);
-                if (r >= 0)
-                        s->n_threads++;
-        }
-        pthread_attr_destroy(&attr);
+        r = start_threads(s, cpus, (unsigned) n, choose_own(cpus, (unsigned) n));
         if (r < 0) {
                 settle_stop(s);
                 return r;
@@ -218,7 +242,10 @@ Settle *settle_stop(Settle *s) {
 
         atomic_store(&s->stop, true);
         for (unsigned i = 0; i < s->n_threads; i++)
-                pthread_join(s->threads[i].thread, NULL);
+                pthread_join(s->threads[i], NULL);
+        if (s->affinity)
+                (void) sched_setaffinity(0, CPU_ALLOC_SIZE(CPUS_LIMIT), s->affinity);
+        free(s->affinity);
         free(s);
         return NULL;
 }
