@@ -360,21 +360,30 @@ static void say_result(Job *j) {
                           *message ? message : json_string(j->result, "error"));
 }
 
+/* Nobody looks on: then it isn't asked, either. */
+static bool shows_progress(const Job *j) {
+        return j->c->terminal.tty_err && !j->c->args.quiet;
+}
+
+/* Their answers aren't waited for: the bus handles one sender's messages in order, so they are in place before the
+ * call is. One that fails ends the connection (as sd-bus has it for asynchronous matches without a callback). */
 static int subscribe(Job *j) {
         sd_bus *bus = j->c->bus;
         int r;
 
-        if ((r = sd_bus_match_signal(bus, NULL, KLPD_NAME, KLPD_PATH, KLPD_MANAGER, "JobRemoved",
-                                     on_job_removed, j)) < 0 ||
-            (r = sd_bus_match_signal(bus, NULL, KLPD_NAME, NULL, "org.freedesktop.DBus.Properties",
-                                     "PropertiesChanged", on_properties_changed, j)) < 0)
+        r = sd_bus_match_signal_async(bus, NULL, KLPD_NAME, KLPD_PATH, KLPD_MANAGER, "JobRemoved", on_job_removed,
+                                      NULL, j);
+        if (r >= 0 && shows_progress(j))
+                r = sd_bus_match_signal_async(bus, NULL, KLPD_NAME, NULL, "org.freedesktop.DBus.Properties",
+                                              "PropertiesChanged", on_properties_changed, NULL, j);
+        if (r < 0)
                 return r;
 
-        return sd_bus_add_match(
+        return sd_bus_add_match_async(
                 bus, NULL,
                 "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"
                 "member='NameOwnerChanged',arg0='" KLPD_NAME "'",
-                on_owner_changed, j);
+                on_owner_changed, NULL, j);
 }
 
 /* Until it is over, or the user has had enough. */
@@ -390,13 +399,14 @@ static int follow(Job *j) {
 
         if ((r = sd_event_add_signal(j->event, NULL, SIGINT, on_interrupt, j)) < 0 ||
             (r = sd_event_add_signal(j->event, NULL, SIGTERM, on_interrupt, j)) < 0 ||
-            (r = sd_event_add_time_relative(j->event, &j->tick, CLOCK_MONOTONIC, PROGRESS_EVERY_USEC, 0,
-                                            on_tick, j)) < 0 ||
             (r = sd_bus_attach_event(j->c->bus, j->event, SD_EVENT_PRIORITY_NORMAL)) < 0)
                 return r;
 
-        r = sd_bus_call_method_async(j->c->bus, NULL, KLPD_NAME, j->path, "org.freedesktop.DBus.Properties",
-                                     "GetAll", on_all_properties, j, "s", KLPD_JOB);
+        if (shows_progress(j))
+                r = sd_event_add_time_relative(j->event, &j->tick, CLOCK_MONOTONIC, PROGRESS_EVERY_USEC, 0, on_tick, j);
+        if (r >= 0 && !j->c->args.quiet) /* also what the last line says comes from there */
+                r = sd_bus_call_method_async(j->c->bus, NULL, KLPD_NAME, j->path, "org.freedesktop.DBus.Properties",
+                                             "GetAll", on_all_properties, j, "s", KLPD_JOB);
         if (r < 0)
                 return r;
 
