@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "klpd/hands.h"
+#include "klpd/held-modules.h"
 #include "klpd/inventory.h"
 #include "klpd/livepatch-sysfs.h"
 #include "klpd/tasks.h"
+#include "klpd/transaction.h"
 
 #define TASKS_MAX 1024U
 
@@ -31,6 +33,7 @@ typedef struct KernelHands {
         char lockdown[64];
         uint64_t deadline_usec;
         HelperSettle settle;
+        HeldModules held;
 } KernelHands;
 
 struct HandsInspection {
@@ -52,6 +55,7 @@ static Hands *kernel_hands_free(Hands *hands) {
                 sysfs_host_done(&h->host);
         if (h->root_fd >= 0)
                 close(h->root_fd);
+        held_modules_done(&h->held);
         free(h->inspect_program);
         sd_event_unref(h->event);
         free(h);
@@ -159,6 +163,8 @@ static int kernel_read_inventory(Hands *hands, Inventory **ret) {
         if (r < 0 && r != -EOPNOTSUPP)
                 return r;
         r = livepatch_sysfs_read_modules(h->root_fd, &modules);
+        if (r >= 0 && sysfs)
+                r = held_modules_update(&h->held, sysfs, modules, now_usec(CLOCK_MONOTONIC));
         if (r < 0)
                 return r;
         r = livepatch_sysfs_read_host(h->root_fd, &host);

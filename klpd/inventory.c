@@ -322,7 +322,7 @@ static int builder_finish(Builder *b) {
                 if (inventory_find(inventory, m->name))
                         continue;
                 r = inventory_add_loaded(inventory, m->name, m->build_id, m->srcversion,
-                                         sp && (sp->flags & KLP_SHIM_PATCH_FORCED));
+                                         sp ? sp->flags & KLP_SHIM_PATCH_FORCED : m->pinned);
                 if (r < 0)
                         return r;
         }

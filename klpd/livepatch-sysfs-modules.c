@@ -88,14 +88,15 @@ SysfsModules *sysfs_modules_free(SysfsModules *m) {
 /* "NAME SIZE REFCOUNT DEPENDENCIES STATE ADDRESS [(TAINTS)]"; writes NULs into line, *ret borrows the name
  * from it. */
 static int parse_line(char *line, SysfsModule *ret) {
-        char *save = NULL, *name, *refcount, *state, *taints;
+        char *save = NULL, *name, *refcount, *users, *state, *taints;
         SysfsModule m = { .refcount = -1 };
 
         name = strtok_r(line, " ", &save);
         if (!name || !strtok_r(NULL, " ", &save))
                 return -EBADMSG;
         refcount = strtok_r(NULL, " ", &save);
-        if (!refcount || !strtok_r(NULL, " ", &save))
+        users = strtok_r(NULL, " ", &save); /* "a,b," or "-" */
+        if (!refcount || !users)
                 return -EBADMSG;
         state = strtok_r(NULL, " ", &save);
         if (!state || !strtok_r(NULL, " ", &save))
@@ -114,6 +115,8 @@ static int parse_line(char *line, SysfsModule *ret) {
                 m.refcount = (int) n;
         }
 
+        for (; *users; users++)
+                m.n_users += *users == ',';
         m.name = name;
         m.live = streq(state, "Live");
         m.livepatch = taints && taints[0] == '(' && strchr(taints, 'K');

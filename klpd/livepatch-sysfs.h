@@ -48,7 +48,9 @@ typedef struct SysfsModule {
         char *name;
         unsigned load_order;        /* 0 was loaded first */
         int refcount;               /* -1: can't be unloaded (built without, or permanent), or is being */
+        unsigned n_users;           /* other modules that use it */
         bool live;                  /* not coming or going */
+        bool pinned;                /* held-modules.h; false here */
         /* only set by livepatch_sysfs_read_modules(): it has the livepatch taint 'K' */
         bool livepatch;
         char *build_id;             /* lower-case hex, or NULL */

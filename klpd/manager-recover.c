@@ -6,13 +6,48 @@
  * where nothing can be recorded, nothing is done that would have to be, and the kernel finishes by itself
  * what it is at.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <systemd/sd-id128.h>
 
+#include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
 #include "klpd/manager.h"
 
 #define STATE_PATH "var/lib/klpd"
+#define LAST_JOB_PATH "run/klpd/last-job" /* of this boot */
+
+/* ---- the numbers of jobs ---- */
+
+/* A job that is refused, or killed before its first visible step, has a number that its sender and the journal know, and no
+ * STATE in the log: this file has the last one. Nothing is lost but a number when the power fails. */
+static void read_last_job_id(Manager *m) {
+        char text[16];
+        unsigned n;
+
+        if (sysfs_read_text(m->root_fd, LAST_JOB_PATH, text, sizeof(text)) >= 0 && parse_unsigned(text, &n) >= 0)
+                m->last_job_id = n;
+}
+
+static void write_last_job_id(const Manager *m) {
+        _cleanup_close_ int fd = -EBADF;
+        char text[16];
+        int n;
+
+        fd = openat(m->root_fd, LAST_JOB_PATH, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+        n = snprintf(text, sizeof(text), "%010" PRIu32 "\n", m->last_job_id);
+        if (fd < 0 || pwrite(fd, text, (size_t) n, 0) != n)
+                log_debug("Can't write /" LAST_JOB_PATH ": %s", strerror(errno));
+}
+
+uint32_t manager_next_job_id(Manager *m) {
+        if (++m->last_job_id == 0)
+                m->last_job_id = 1;
+        write_last_job_id(m);
+        return m->last_job_id;
+}
+
+/* ---- what klpd was at ---- */
 
 int manager_open_wal(Manager *m) {
         sd_id128_t boot;
@@ -26,6 +61,7 @@ int manager_open_wal(Manager *m) {
         if (r < 0)
                 return r;
         m->world.wal = m->wal;
+        read_last_job_id(m);
         return 0;
 }
 
@@ -70,6 +106,7 @@ void manager_recover(Manager *m) {
         _cleanup_(transaction_record_done) TransactionRecord record = {};
         const WalRecord *last = wal_last_state(m->wal);
         char text[512];
+        uint32_t id;
         int r;
 
         if (wal_damage(m->wal)) {
@@ -87,7 +124,8 @@ void manager_recover(Manager *m) {
                             "version of klpd?)");
                 return;
         }
-        m->last_job_id = record.id;
+        if (record.id > m->last_job_id)
+                m->last_job_id = record.id;
         /* Whatever else is done or not: that can do no harm. */
         (void) strv_copy(record.frozen, &m->world.frozen);
         if (record.over)
@@ -101,10 +139,10 @@ void manager_recover(Manager *m) {
                 say(m, LOG_ERR, "unrecorded", text);
                 return;
         }
+        id = record.id; /* the record is taken over */
         r = recover(m, &record);
         if (r < 0)
-                log_error("Can't take up job %u that klpd was interrupted in: %s", m->last_job_id,
-                          strerror(-r));
+                log_error("Can't take up job %u that klpd was interrupted in: %s", id, strerror(-r));
 }
 
 int manager_problems(Manager *m, char ***ret) {

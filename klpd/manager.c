@@ -269,12 +269,6 @@ int manager_check_free(Manager *m, sd_bus_error *error) {
         return r < 0 ? r : -EBUSY;
 }
 
-uint32_t manager_next_job_id(Manager *m) {
-        if (++m->last_job_id == 0)
-                m->last_job_id = 1;
-        return m->last_job_id;
-}
-
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error) {
         _cleanup_(job_freep) Job *job = NULL;
         Transaction *t;

@@ -119,7 +119,6 @@ void manager_stop(Manager *m, void (*stopped)(void *userdata), void *userdata);
 int manager_start_job(Manager *m, JobSpec *spec, Job **ret, sd_bus_error *error);
 /* -EPERM, -EBUSY with error set: why no job can be started. */
 int manager_check_free(Manager *m, sd_bus_error *error);
-uint32_t manager_next_job_id(Manager *m);
 void manager_check_stopped(Manager *m);
 const TransactionHandlers *manager_handlers(Manager *m); /* valid until the next call */
 /* What is kept of the kernel, read again if stale. */
@@ -130,6 +129,7 @@ void manager_mark_stale(Manager *m);
 
 int manager_open_wal(Manager *m);
 void manager_recover(Manager *m);
+uint32_t manager_next_job_id(Manager *m); /* never 0, and none twice in one boot, whatever klpd died of */
 /* What somebody should know of and see to, as sentences; *ret may be NULL. */
 int manager_problems(Manager *m, char ***ret);
 

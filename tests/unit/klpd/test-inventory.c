@@ -3,6 +3,7 @@
 #include "test-util.h"
 
 #include "klpd/hands.h"
+#include "klpd/held-modules.h"
 #include "klpd/inventory.h"
 
 static SysfsPatch sysfs_patches[8];
@@ -210,6 +211,47 @@ static void test_what_is_not_on_the_stack_is_loaded(void **state) {
         inventory_free(inventory);
 }
 
+/* One reading of a kernel with these sysfs_patches and sysfs_modules, at that second. */
+static void look(HeldModules *held, unsigned second) {
+        for (size_t i = 0; i < modules.n_modules; i++)
+                sysfs_modules[i].pinned = false;
+        assert_int_equal(held_modules_update(held, &sysfs, &modules, second * UINT64_C(1000000)), 0);
+}
+
+static void test_a_plain_patch_that_is_gone_but_held_was_forced(void **state) {
+        _cleanup_(held_modules_done) HeldModules held = {};
+        Inventory *inventory;
+
+        add_module("forced", "11");
+        add_module("used", "22");
+        add_module("enabled", "33");
+        add_module("loading", "44");
+        add_module("free", "55");
+        for (unsigned i = 0; i < 4; i++)
+                sysfs_modules[i].refcount = 1;
+        sysfs_modules[1].n_users = 1;
+        sysfs_modules[3].live = false;
+        add_sysfs("enabled", true, false, -1);
+
+        look(&held, 100); /* it may have been disabled a moment ago */
+        assert_false(sysfs_modules[0].pinned);
+        look(&held, 102);
+        assert_true(sysfs_modules[0].pinned);
+        for (unsigned i = 1; i < 5; i++)
+                assert_false(sysfs_modules[i].pinned);
+        inventory = build();
+        for (size_t i = 0; i < inventory->n_loaded; i++)
+                assert_int_equal(inventory->loaded[i].forced, streq(inventory->loaded[i].name, "forced"));
+        inventory_free(inventory);
+
+        sysfs_modules[0].refcount = 0; /* let go: what is seen later is something new */
+        look(&held, 103);
+        assert_int_equal(held.n, 0);
+        sysfs_modules[0].refcount = 1;
+        look(&held, 104);
+        assert_false(sysfs_modules[0].pinned);
+}
+
 static void test_a_patch_on_its_way_out_is_still_on_the_stack_and_in_transition(void **state) {
         Inventory *inventory;
 
@@ -263,6 +305,7 @@ int main(void) {
                 T(test_the_cores_own_order_counts_where_it_is_said),
                 T(test_a_plain_patch_that_the_repository_knows_has_its_metadata),
                 T(test_what_is_not_on_the_stack_is_loaded),
+                T(test_a_plain_patch_that_is_gone_but_held_was_forced),
                 T(test_a_patch_on_its_way_out_is_still_on_the_stack_and_in_transition),
                 T(test_an_orphan_stands_for_its_orphaned_states_only),
                 T(test_without_shim_and_livepatch_the_inventory_is_empty),
