@@ -54,6 +54,7 @@ void bus_start_daemon(void) {
         (void) snprintf(text, sizeof(text), bus_config, bus_tree.path);
         tree_write(&bus_tree, "bus.conf", text);
         tree_write(&bus_tree, "var/lib/README", "klpd makes its directory itself\n");
+        tree_write(&bus_tree, "run/klpd/README", "tmpfiles.d makes it\n");
         tree_write(&bus_tree, "var/lib/prometheus/node-exporter/README", "for klpd.prom\n");
         (void) snprintf(path, sizeof(path), "--config-file=%s/bus.conf", bus_tree.path);
         dbus_daemon = start((char *[]){(char *) "dbus-daemon", path, (char *) "--nofork",
@@ -73,6 +74,12 @@ int bus_start(const char *program) {
         bus_start_daemon();
         fake_klpd = start((char *[]) { (char *) program, bus_tree.path, NULL }, "ready 0");
         return 0;
+}
+
+void bus_kill_and_restart(const char *program) {
+        assert_int_equal(kill(fake_klpd, SIGKILL), 0);
+        assert_int_equal(waitpid(fake_klpd, NULL, 0), fake_klpd);
+        fake_klpd = start((char *[]) { (char *) program, bus_tree.path, NULL }, "ready 0");
 }
 
 int bus_stop(void) {

@@ -28,6 +28,7 @@ extern struct utsname bus_uts;
 void bus_start_daemon(void); /* without fake-klpd */
 void bus_stop_daemon(void);
 int bus_start(const char *fake_klpd);  /* group setup */
+void bus_kill_and_restart(const char *fake_klpd);
 int bus_stop(void);
 /* A module file of the repository: PATCH in JSON, rest after name and kernel. */
 void bus_add_patch(const char *name, const char *rest);

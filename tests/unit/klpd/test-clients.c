@@ -266,6 +266,35 @@ static int group_teardown(void **state) {
         return bus_stop();
 }
 
+/* Refused before anything is recorded as begun: only its number is left of it. */
+static unsigned refused_job(void) {
+        sd_bus *bus = client();
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Removed removed;
+        const char *path;
+        unsigned id;
+
+        bus_watch(bus, &removed);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", NULL, &reply, "sa{sv}", "numbered",
+                                       0) >= 0);
+        assert_true(sd_bus_message_read(reply, "o", &path) >= 0);
+        bus_wait_removed(bus, &removed, path);
+        assert_string_equal(removed.result, "refused");
+        assert_int_equal(sscanf(path, PATH "/job/_%u", &id), 1);
+        sd_bus_flush_close_unref(bus);
+        return id;
+}
+
+static void test_the_numbers_of_jobs_go_on_after_klpd_was_killed(void **state) {
+        unsigned id;
+
+        bus_add_patch("numbered", "\"states\": [{\"id\": 9, \"version\": 1, \"flags\": [\"block-disable\"]}]");
+        id = refused_job();
+        assert_int_equal(refused_job(), id + 1);
+        bus_kill_and_restart(program);
+        assert_int_equal(refused_job(), id + 2);
+}
+
 int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_of_two_hundred_requests_at_once_one_runs_and_the_others_are_told_which),
@@ -273,6 +302,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_one_client_has_a_share_of_what_may_wait),
                 cmocka_unit_test(test_a_client_that_does_not_read_holds_up_nobody),
                 cmocka_unit_test(test_a_polkit_that_does_not_answer_holds_up_neither_root_nor_other_users),
+                cmocka_unit_test(test_the_numbers_of_jobs_go_on_after_klpd_was_killed),
         };
 
         if (argc < 2)
