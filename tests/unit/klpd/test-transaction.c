@@ -372,6 +372,20 @@ static void test_a_reversal_that_stalls_too_is_reported_and_nothing_is_unloaded(
         assert_true(fake_is_loaded(f->hands, "stuck"));
 }
 
+static void test_a_reversal_that_stalls_has_records_of_its_own_counted_from_its_beginning(void **state) {
+        Fixture *f = *state;
+
+        f->config.transition_timeout_usec = 1500000; /* of the reversal */
+        add_patch(f, "stuck", "\"tags\": [\"test.stuck\", \"test.busymod\"]");
+        assert_int_equal(request_with_timeout(f, REQUEST_APPLY, "stuck", 1200000), TRANSACTION_FAILED);
+        /* the change's after its first second, the reversal's after a second more, and not one of both together */
+        assert_string_equal(f->edges, "job-started loaded preparing stalled stalled failed");
+        assert_non_null(strstr(f->said, "\n[] The transition of livepatch 'stuck' has been waiting for 1."));
+        assert_non_null(strstr(f->said, "\n[reversing] The reversal of the transition of livepatch 'stuck' has been "
+                                        "waiting for 1."));
+        assert_non_null(strstr(f->said, "straggler"));
+}
+
 static void test_a_stall_is_recorded_after_a_second_with_who_is_in_the_way(void **state) {
         Fixture *f = *state;
 
@@ -535,6 +549,7 @@ int main(void) {
                 T(test_a_reversal_that_lost_the_race_is_brought_forward_again),
                 T(test_a_lost_race_whose_disable_completed_is_enabled_again),
                 T(test_a_reversal_that_stalls_too_is_reported_and_nothing_is_unloaded),
+                T(test_a_reversal_that_stalls_has_records_of_its_own_counted_from_its_beginning),
                 T(test_a_stall_is_recorded_after_a_second_with_who_is_in_the_way),
                 T(test_another_transition_is_refused_as_busy),
                 T(test_a_module_from_outside_the_repository_is_applied_from_its_memfd),

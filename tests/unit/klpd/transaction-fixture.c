@@ -2,9 +2,32 @@
 /* See transaction-fixture.h. */
 #include "transaction-fixture.h"
 
+/* The value of a field, as printf() arguments for %.*s; "" if it isn't there. */
+static const char *value_of(const struct iovec *fields, size_t n_fields, const char *name, int *ret_size) {
+        size_t n = strlen(name);
+
+        *ret_size = 0;
+        for (size_t i = 0; i < n_fields; i++)
+                if (fields[i].iov_len > n && memcmp(fields[i].iov_base, name, n) == 0) {
+                        *ret_size = (int) (fields[i].iov_len - n);
+                        return (const char *) fields[i].iov_base + n;
+                }
+        return "";
+}
+
+static void keep_words(Fixture *f, const struct iovec *fields, size_t n_fields) {
+        int n_result, n_message;
+        const char *result = value_of(fields, n_fields, "KLPD_RESULT=", &n_result);
+        const char *message = value_of(fields, n_fields, "MESSAGE=", &n_message);
+        size_t n = strlen(f->said);
+
+        (void) snprintf(f->said + n, sizeof(f->said) - n, "[%.*s] %.*s\n", n_result, result, n_message, message);
+}
+
 static int keep_record(const struct iovec *fields, size_t n_fields, void *userdata) {
         Fixture *f = userdata;
 
+        keep_words(f, fields, n_fields);
         for (size_t i = 0; i < n_fields; i++)
                 if (fields[i].iov_len > 10 && memcmp(fields[i].iov_base, "KLPD_EDGE=", 10) == 0) {
                         size_t n = strlen(f->edges);
@@ -144,7 +167,7 @@ void begin(Fixture *f, JobSpec *spec) {
         f->hands->vtable->listen(f->hands, &(HandsListener) { .event = on_event, .userdata = f });
         f->transaction = transaction_unref(f->transaction);
         f->finished = false;
-        f->edges[0] = f->retired[0] = 0;
+        f->edges[0] = f->said[0] = f->retired[0] = 0;
         fake_log_clear(f->hands);
         assert_int_equal(transaction_new(&f->world, &handlers, spec, 1, &f->transaction), 0);
         assert_int_equal(transaction_start(f->transaction), 0);
@@ -193,7 +216,7 @@ bool interrupt_and_recover(Fixture *f) {
         if (record.over)
                 return false;
         f->finished = false;
-        f->edges[0] = f->retired[0] = 0;
+        f->edges[0] = f->said[0] = f->retired[0] = 0;
         fake_log_clear(f->hands);
         assert_int_equal(transaction_new_recovered(&f->world, &handlers, &record, &f->transaction), 0);
         assert_int_equal(transaction_start(f->transaction), 0);

@@ -28,6 +28,7 @@ typedef struct Fixture {
         Wal *wal;
         char error[64], message[2048];
         char edges[MAX_RECORDS * 24]; /* in order: "job-started loaded preparing …" */
+        char said[MAX_RECORDS * 160];  /* their messages, a line each; the result of each before it in brackets */
         char retired[512];
         struct utsname uts;
         /* health: what it is answered with, from the event loop; 0 well, 1 never answered */
