@@ -21,9 +21,7 @@
 #include "klpd/state-file.h"
 #include "policy/json.h"
 
-#define CACHE_DIRECTORY "var/lib/klpd"
-#define CACHE_NAME "repository.cache"
-#define CACHE_TEMPORARY ".repository.cache"
+#define CACHE_PATH "var/lib/klpd/repository.cache"
 #define CACHE_BYTES_MAX (64U * 1024U * 1024U)
 #define CHECKSUM_LINE (sizeof("sha256 \n") - 1 + DIGEST_HEX_LEN)
 #define FIELDS 4U
@@ -129,7 +127,7 @@ static int split_lines(RepositoryCache *c, size_t begin, size_t end) {
 static int check_owner(int root_fd) {
         struct stat st;
 
-        if (fstatat(root_fd, CACHE_DIRECTORY "/" CACHE_NAME, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fstatat(root_fd, CACHE_PATH, &st, AT_SYMLINK_NOFOLLOW) < 0)
                 return -errno;
         return st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) ? -EPERM : 0;
 }
@@ -145,7 +143,7 @@ int repository_cache_read(int root_fd, const char *release, RepositoryCache **re
         c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
-        r = state_file_read(root_fd, CACHE_DIRECTORY "/" CACHE_NAME, CACHE_BYTES_MAX, &c->text, &size);
+        r = state_file_read(root_fd, CACHE_PATH, CACHE_BYTES_MAX, &c->text, &size);
         if (r >= 0)
                 r = check_frame(c->text, size, release, &begin, &end);
         if (r >= 0)
@@ -249,41 +247,11 @@ static int make_text(const Repository *r, char **ret, size_t *ret_size) {
         return 0;
 }
 
-static int write_all(int fd, const char *p, size_t size) {
-        while (size > 0) {
-                ssize_t n = write(fd, p, size);
-
-                if (n < 0 && errno == EINTR)
-                        continue;
-                if (n <= 0)
-                        return n < 0 ? -errno : -EIO;
-                p += n;
-                size -= (size_t) n;
-        }
-        return 0;
-}
-
 int repository_cache_write(const Repository *r) {
-        _cleanup_close_ int directory_fd = -EBADF, fd = -EBADF;
         _cleanup_free_ char *text = NULL;
         size_t size;
         int k;
 
-        directory_fd = openat(r->root_fd, CACHE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory_fd < 0)
-                return -errno;
         k = make_text(r, &text, &size);
-        if (k < 0)
-                return k;
-        if (unlinkat(directory_fd, CACHE_TEMPORARY, 0) < 0 && errno != ENOENT)
-                return -errno;
-        fd = openat(directory_fd, CACHE_TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (fd < 0)
-                return -errno;
-        k = write_all(fd, text, size);
-        if (k >= 0 && renameat(directory_fd, CACHE_TEMPORARY, directory_fd, CACHE_NAME) < 0)
-                k = -errno;
-        if (k < 0)
-                (void) unlinkat(directory_fd, CACHE_TEMPORARY, 0);
-        return k;
+        return k < 0 ? k : state_file_write_unsynced(r->root_fd, CACHE_PATH, text, size, 0600);
 }

@@ -63,7 +63,8 @@ static int copy_bytes(int to, int from) {
         return 0;
 }
 
-static int write_file(int root_fd, const char *path, const void *bytes, size_t size, int from, mode_t mode) {
+static int write_file(int root_fd, const char *path, const void *bytes, size_t size, int from, mode_t mode,
+                      bool sync) {
         _cleanup_close_ int directory_fd = -EBADF, fd = -EBADF;
         char directory[PATH_MAX];
         int r;
@@ -80,7 +81,7 @@ static int write_file(int root_fd, const char *path, const void *bytes, size_t s
         if (fd < 0)
                 return -errno;
         r = from >= 0 ? copy_bytes(fd, from) : write_bytes(fd, bytes, size);
-        if (r >= 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+        if (r >= 0 && (fchmod(fd, mode) < 0 || (sync && fsync(fd) < 0)))
                 r = -errno;
         if (r >= 0 && renameat(directory_fd, TEMPORARY_NAME, directory_fd, strrchr(path, '/') + 1) < 0)
                 r = -errno;
@@ -88,15 +89,19 @@ static int write_file(int root_fd, const char *path, const void *bytes, size_t s
                 (void) unlinkat(directory_fd, TEMPORARY_NAME, 0);
                 return r;
         }
-        return fsync(directory_fd) < 0 ? -errno : 0;
+        return sync && fsync(directory_fd) < 0 ? -errno : 0;
 }
 
 int state_file_write(int root_fd, const char *path, const void *bytes, size_t size, mode_t mode) {
-        return write_file(root_fd, path, bytes, size, -EBADF, mode);
+        return write_file(root_fd, path, bytes, size, -EBADF, mode, true);
+}
+
+int state_file_write_unsynced(int root_fd, const char *path, const void *bytes, size_t size, mode_t mode) {
+        return write_file(root_fd, path, bytes, size, -EBADF, mode, false);
 }
 
 int state_file_write_fd(int root_fd, const char *path, int fd, mode_t mode) {
-        return write_file(root_fd, path, NULL, 0, fd, mode);
+        return write_file(root_fd, path, NULL, 0, fd, mode, true);
 }
 
 int state_file_read(int root_fd, const char *path, size_t max, char **ret, size_t *ret_size) {

@@ -13,7 +13,9 @@
 /* path: below root_fd, its directory must be there. After an error the old content is still there, and
  * nothing else is left behind (a file that was being written when power failed is overwritten next time). */
 int state_file_write(int root_fd, const char *path, const void *bytes, size_t size, mode_t mode);
-/* The same with what is in a file or memfd, from its beginning. */
+/* As state_file_write(), for what carries its own checksum and can be made again: after a power loss it may be there in part. */
+int state_file_write_unsynced(int root_fd, const char *path, const void *bytes, size_t size, mode_t mode);
+/* As state_file_write(), with what is in a file or memfd, from its beginning. */
 int state_file_write_fd(int root_fd, const char *path, int fd, mode_t mode);
 
 /* *ret is malloc'ed and NUL-terminated. -EFBIG: over max; -EINVAL: no regular file. */
