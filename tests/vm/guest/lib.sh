@@ -159,6 +159,15 @@ wait_for() {
         ok "$wait_text"
 }
 
+wait_quietly() { # SECONDS COMMAND...: the same without a line in the transcript, and quicker
+        quiet_end=$(($(cut -d. -f1 /proc/uptime) + $1 * ${KLPD_SLOW:-1}))
+        shift
+        until "$@"; do
+                [ "$(cut -d. -f1 /proc/uptime)" -lt $quiet_end ] || return 1
+                sleep 0.05
+        done
+}
+
 livepatches() {
         ls /sys/kernel/livepatch
 }
