@@ -175,6 +175,9 @@ static void on_transaction_changed(Transaction *t, void *userdata) {
 
         if (m->job)
                 job_changed(m->job);
+        /* Of a plain patch no event of the kernel's says that its transition has begun. (A disable has no candidate.) */
+        if (t->disable || transaction_is_plain(t))
+                manager_mark_stale(m);
 }
 
 static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker *blockers, size_t n,
