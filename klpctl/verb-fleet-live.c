@@ -159,7 +159,10 @@ static void print_documents(const Ctl *c, json_object *o) {
                         line(c, i == 0 ? "Documents" : "", COLOUR_NORMAL, "%s: serial %" PRIu64 "%s%s%s",
                              json_string(d, "path"), json_u64(d, "serial"),
                              *json_string(d, "signer_key") ? ", signed" : "",
-                             *problem ? ", an earlier version: " : "", problem);
+                             json_boolean(d, "kept") ? ", an earlier version, kept from before klpd's start: "
+                             : *problem              ? ", an earlier version: "
+                                                     : "",
+                             problem);
                 else
                         line(c, i == 0 ? "Documents" : "", COLOUR_RED, "%s: not in force: %s",
                              json_string(d, "path"), problem);

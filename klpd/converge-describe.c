@@ -69,6 +69,7 @@ static void write_documents(JsonWriter *w, const Converge *c) {
                 json_write_member(w, "path", s->path);
                 write_flag(w, "network", s->network);
                 write_flag(w, "in_force", s->document);
+                write_flag(w, "kept", s->document && s->kept);
                 if (s->document) {
                         json_write_member(w, "name", s->document->name ?: s->name);
                         json_write_member_u64(w, "serial", s->document->serial);

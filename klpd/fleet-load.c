@@ -11,6 +11,7 @@
 #include "klpd/fleet-calendar.h"
 #include "klpd/fleet-expand.h"
 #include "klpd/fleet-files.h"
+#include "klpd/fleet-kept.h"
 #include "klpd/fleet-load.h"
 #include "klpd/fleet-slot.h"
 #include "klpd/fleet-watch.h"
@@ -27,6 +28,8 @@ typedef struct FleetNext {
         size_t keep; /* index + 1 in the list in force of what stays in force under this name; 0: nothing */
         bool same;   /* the file is the one that was looked at before */
         bool refused; /* the problem is no mistake in the file, but what it is: a replay, a wrong signature */
+        FleetKept bytes; /* what is looked at: the file's, or what was kept of an earlier one */
+        char *why;       /* the file's problem, while what was kept is looked at in its place */
 } FleetNext;
 
 struct FleetLoader {
@@ -45,8 +48,6 @@ struct FleetLoader {
         bool loading, afresh, again, again_afresh;
         FleetNext *next;
         size_t n_next, at;
-        char *text;
-        size_t size;
         HandsSignature *check;
         FleetExpand *expand;
         FleetDocument **expanded;
@@ -68,15 +69,20 @@ static void source_done(FleetSource *s) {
         *s = (FleetSource) {};
 }
 
+static void next_done(FleetNext *n) {
+        source_done(&n->source);
+        fleet_kept_done(&n->bytes);
+        n->why = (free(n->why), NULL);
+}
+
 static void loader_drop_next(FleetLoader *l) {
         Hands *hands = l->world->hands;
 
         l->check = l->check ? hands->vtable->signature_free(l->check) : NULL;
         for (size_t i = 0; i < l->n_next; i++)
-                source_done(&l->next[i].source);
+                next_done(&l->next[i]);
         l->next = (free(l->next), NULL);
         l->n_next = l->at = 0;
-        l->text = (free(l->text), NULL);
         l->expand = fleet_expand_free(l->expand);
         l->expanded = (free(l->expanded), NULL);
         l->expanded_at = (free(l->expanded_at), NULL);
@@ -181,7 +187,7 @@ static int add_next(FleetLoader *l, const char *path, const char *name, bool net
         n.source.path = strdup(path + strlen(l->prefix));
         n.source.name = strdup(name);
         if (!n.source.path || !n.source.name) {
-                source_done(&n.source);
+                next_done(&n);
                 return -ENOMEM;
         }
         if (find_source(l, network, name, &i))
@@ -263,15 +269,24 @@ static int find_all(FleetLoader *l) {
 /* ---- one file ---- */
 
 static _printf_(3, 4) void set_problem(FleetNext *n, bool refused, const char *format, ...) {
+        _cleanup_free_ char *text = NULL;
         va_list ap;
 
         free(n->source.problem);
-        n->refused = refused;
         va_start(ap, format);
-        if (vasprintf(&n->source.problem, format, ap) < 0)
-                n->source.problem = strdup("out of memory");
+        if (vasprintf(&text, format, ap) < 0)
+                text = NULL;
         va_end(ap);
+        if (!n->why) {
+                n->refused = refused;
+                n->source.problem = TAKE_PTR(text);
+        } else if (asprintf(&n->source.problem, "%s; nor can the earlier version be used that klpd has kept: %s",
+                            n->why, text ?: "out of memory") < 0)
+                n->source.problem = NULL;
+        if (!n->source.problem)
+                n->source.problem = strdup("out of memory");
         n->source.document = fleet_document_free(n->source.document);
+        n->source.kept = false;
 }
 
 static bool same_file(const struct stat *a, const struct stat *b) {
@@ -309,7 +324,7 @@ static int next_parse(FleetLoader *l, FleetNext *n, const char *signer) {
         char words[700];
         int r;
 
-        r = fleet_file_parse(n->source.path, l->text, l->size, &d, &error);
+        r = fleet_file_parse(n->source.path, n->bytes.text, n->bytes.size, &d, &error);
         if (r < 0) {
                 set_problem(n, false, "%s", *error.message ? policy_error_format(&error, NULL, words, sizeof(words))
                                                            : strerror(-r));
@@ -336,11 +351,40 @@ static int next_parse(FleetLoader *l, FleetNext *n, const char *signer) {
                         return -ENOMEM;
         }
         n->source.document = TAKE_PTR(d);
+        n->source.kept = n->why;
         return 0;
 }
 
+static bool next_judge(FleetLoader *l, FleetNext *n);
+
+/* Since klpd has started, the file was never good: what was kept of it before is looked at in its place. True: it
+ * is done with, or there is nothing kept; false: an answer comes later. */
+static bool next_take_kept(FleetLoader *l, FleetNext *n) {
+        FleetKept kept = {};
+        int r;
+
+        if (n->source.document || n->source.network || n->keep > 0 || n->same || n->why)
+                return true;
+        r = fleet_kept_read(l->world->root_fd, n->source.name, &kept);
+        if (r == -ENOENT)
+                return true;
+        n->why = TAKE_PTR(n->source.problem);
+        if (r < 0) {
+                set_problem(n, n->refused, "%s", strerror(-r));
+                return true;
+        }
+        fleet_kept_done(&n->bytes);
+        n->bytes = kept;
+        return next_judge(l, n);
+}
+
 static void loader_go_on(FleetLoader *l) {
-        l->text = (free(l->text), NULL);
+        FleetNext *n = &l->next[l->at];
+
+        if (!next_take_kept(l, n))
+                return;
+        if (n->source.kept && !n->source.problem)
+                n->source.problem = strdup(n->why);
         l->at++;
         if (sd_event_source_set_enabled(l->step, SD_EVENT_ONESHOT) < 0)
                 log_error("Can't go on reading fleet documents");
@@ -366,14 +410,15 @@ static void on_signature(int r, const char *text, const SignatureVerdict *verdic
 }
 
 /* 0: the answer comes later. */
-static int next_check(FleetLoader *l, const char *p7s, size_t size) {
+static int next_check(FleetLoader *l, const FleetNext *n) {
         _cleanup_close_ int fd = -EBADF, signature_fd = -EBADF;
         Hands *hands = l->world->hands;
         int r;
 
-        r = sealed_memfd_new_from_bytes(l->text, l->size, "fleet-document", &fd);
-        if (r >= 0 && p7s)
-                r = sealed_memfd_new_from_bytes(p7s, size, "fleet-signature", &signature_fd);
+        r = sealed_memfd_new_from_bytes(n->bytes.text, n->bytes.size, "fleet-document", &fd);
+        if (r >= 0 && n->bytes.signature)
+                r = sealed_memfd_new_from_bytes(n->bytes.signature, n->bytes.signature_size, "fleet-signature",
+                                                &signature_fd);
         if (r < 0)
                 return r;
         return hands->vtable->check_signature(hands,
@@ -393,10 +438,25 @@ static bool signature_required(const FleetLoader *l, const FleetNext *n) {
 }
 
 /* True: it is done with; false: an answer comes later. */
+static bool next_judge(FleetLoader *l, FleetNext *n) {
+        int r;
+
+        if (n->bytes.signature || signature_required(l, n)) {
+                r = next_check(l, n);
+                if (r >= 0)
+                        return false;
+                set_problem(n, false, "its signature can't be checked: %s", strerror(-r));
+                return true;
+        }
+        r = next_parse(l, n, NULL);
+        if (r < 0)
+                set_problem(n, false, "%s", strerror(-r));
+        return true;
+}
+
+/* As next_judge(). */
 static bool next_read(FleetLoader *l, FleetNext *n) {
-        _cleanup_free_ char *p7s = NULL;
         char path[PATH_MAX], signature[PATH_MAX];
-        size_t size = 0;
         int r;
 
         next_path(l, n, "", path);
@@ -416,9 +476,9 @@ static bool next_read(FleetLoader *l, FleetNext *n) {
                 set_problem(n, true, "it may be written by others than its owner (chmod go-w)");
                 return true;
         }
-        r = fleet_file_read(path, JSON_SIZE_MAX, &l->text, &l->size);
+        r = fleet_file_read(path, JSON_SIZE_MAX, &n->bytes.text, &n->bytes.size);
         if (r >= 0) {
-                r = fleet_file_read(signature, SIGNATURE_SIZE_MAX, &p7s, &size);
+                r = fleet_file_read(signature, SIGNATURE_SIZE_MAX, &n->bytes.signature, &n->bytes.signature_size);
                 if (r == -ENOENT)
                         r = 0;
         }
@@ -426,17 +486,7 @@ static bool next_read(FleetLoader *l, FleetNext *n) {
                 set_problem(n, false, "can't be read: %s", strerror(-r));
                 return true;
         }
-        if (p7s || signature_required(l, n)) {
-                r = next_check(l, p7s, size);
-                if (r >= 0)
-                        return false;
-                set_problem(n, false, "its signature can't be checked: %s", strerror(-r));
-                return true;
-        }
-        r = next_parse(l, n, NULL);
-        if (r < 0)
-                set_problem(n, false, "%s", strerror(-r));
-        return true;
+        return next_judge(l, n);
 }
 
 /* ---- windows ---- */
@@ -550,8 +600,34 @@ static void next_settle(FleetLoader *l, FleetNext *n) {
         if (n->source.document || !old)
                 return;
         n->source.document = TAKE_PTR(old->document);
+        n->source.kept = old->kept;
         n->source.signer = (free(n->source.signer), TAKE_PTR(old->signer));
         n->source.valid_until_usec = old->valid_until_usec;
+}
+
+/* For the next klpd: what is in force now, in case that the file is broken then. Of a file that is gone, nothing. */
+static void loader_keep(const FleetLoader *l) {
+        _cleanup_free_ const char **names = calloc(l->n_next + 1, sizeof(*names));
+        int root_fd = l->world->root_fd, r;
+        size_t n = 0;
+
+        for (size_t i = 0; names && i < l->n; i++) {
+                const FleetSource *s = &l->sources[i];
+                const FleetNext *x = &l->next[i];
+
+                if (s->network || n >= FLEET_KEPT_FILES_MAX)
+                        continue;
+                names[n++] = s->name;
+                if (!s->document || s->problem || x->same)
+                        continue;
+                r = fleet_kept_write(root_fd, s->name, &x->bytes);
+                if (r < 0)
+                        log_warning("%s is in force, but can't be kept for the next start of klpd: %s", s->path,
+                                    r == -E2BIG ? "it is too large" : strerror(-r));
+        }
+        r = names ? fleet_kept_tidy(root_fd, names, n) : -ENOMEM;
+        if (r < 0)
+                log_warning("What is kept of fleet documents can't be tidied up: %s", strerror(-r));
 }
 
 static int loader_put_in_force(FleetLoader *l) {
@@ -587,6 +663,7 @@ static int loader_put_in_force(FleetLoader *l) {
         free(l->sources);
         l->sources = sources;
         l->n = l->n_next;
+        loader_keep(l);
         return 0;
 }
 

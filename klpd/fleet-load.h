@@ -7,9 +7,9 @@
  *   change ─> find files ─> read ─> signature (in the sandbox) ─> parse ─> serial ─> windows (in a child) ─> set
  *
  * A file that can't be used leaves in force what was there under its name before, and says why (its
- * FleetSource.problem). If there was nothing, since klpd has only just started, the set is incomplete: nobody
- * can say which rule would have matched first, so nothing may be decided from it (SEMANTICS.md section 6:
- * broken means stay). A file that is taken away, or masked, is no longer in force: its rules are gone,
+ * FleetSource.problem). If there was nothing, since klpd has only just started, the last good version counts that
+ * is kept on disk (fleet-kept.h). Without that, the set is incomplete: nobody can say which rule would have
+ * matched first, so nothing may be decided from it (SEMANTICS.md section 6: broken means stay). A file that is taken away, or masked, is no longer in force: its rules are gone,
  * which by itself disables nothing.
  *
  * Signatures: from the network (FLEET_NETWORK_DIRECTORY) always, from the host's own directories where the
@@ -32,6 +32,7 @@ typedef struct FleetSource {
         char *signer;            /* of that, or NULL: unsigned */
         uint64_t valid_until_usec; /* of the signature's certificates; 0: unsigned */
         char *problem;           /* why the file isn't what is in force, or NULL */
+        bool kept;               /* what is in force is what was kept on disk, from before klpd's start */
 
         /* private: the file that the document, or the problem, was made from */
         struct stat st, st_signature;

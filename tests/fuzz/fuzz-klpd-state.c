@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The files in which klpd keeps what it has to know later: the record of an import, the host's record, that of
- * fleet documents, the modules that are to be removed. Whatever is in them, they are taken or refused with a
+ * fleet documents and their last good versions, the modules that are to be removed. Whatever is in them, they are taken or refused with a
  * reason, and what is taken is written as the same. And the small files that it reads facts about the host from.
  */
 #include "klpd/collector-record.h"
 #include "klpd/fleet-facts.h"
+#include "klpd/fleet-kept.h"
 #include "klpd/fleet-record.h"
 #include "klpd/host-record.h"
 #include "klpd/import-record.h"
@@ -87,6 +88,16 @@ static void check_facts(const char *text, size_t size) {
         fleet_facts_done(&f);
 }
 
+static void check_kept(const char *bytes, size_t size) {
+        FleetKept k = {};
+
+        if (fleet_kept_parse(bytes, size, &k) < 0)
+                return;
+        must(k.text && !k.text[k.size] && k.size + k.signature_size < size);
+        must(!k.signature == (k.signature_size == 0));
+        fleet_kept_done(&k);
+}
+
 static void check_collector(const char *text, size_t size) {
         static const char boot[] = "0123456789abcdef0123456789abcdef";
         _cleanup_free_ CollectorEntry *first = NULL, *second = NULL;
@@ -111,5 +122,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         check_host((const char *) data, size);
         check_import((const char *) data, size);
         check_collector((const char *) data, size);
+        check_kept((const char *) data, size);
         return 0;
 }

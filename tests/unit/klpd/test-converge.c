@@ -8,7 +8,9 @@
 #include <sys/utsname.h>
 
 #include "fake-hands.h"
+#include "klpd/fleet-kept.h"
 #include "klpd/manager.h"
+#include "klpd/state-file.h"
 
 #define NOW UINT64_C(1795251600000000) /* 2026-11-21T09:00:00Z */
 #define HOUR (UINT64_C(3600) * 1000000)
@@ -234,6 +236,95 @@ static void test_nothing_is_decided_while_a_document_never_was_good(void **state
         document(f, "a.json", "{\"rules\": [{\"name\": \"first\", \"level\": 1}]}");
         UNTIL(f, fake_is_enabled(f->hands, "p1"));
         assert_false(fake_is_enabled(f->hands, "p2"));
+}
+
+static void restart(Fixture *f) {
+        manager_free(f->m);
+        f->m = NULL;
+        f->event = sd_event_unref(f->event);
+        f->results[0] = 0;
+        start(f);
+}
+
+static void test_a_file_that_is_broken_at_the_start_leaves_in_force_what_was_kept(void **state) {
+        _cleanup_free_ char *kept = NULL, *json = NULL;
+        Fixture *f = *state;
+        size_t size;
+
+        document(f, "b.json", "{\"rules\": [{\"name\": \"second\", \"level\": 1}]}");
+        want(f, "2");
+        start(f);
+        UNTIL(f, fake_is_enabled(f->hands, "p2") && phase_is(f, "idle"));
+        document(f, "a.json", "{\"rules\": [{\"name\": \"all\", \"level\": \"none\"}]"); /* no end */
+        restart(f);
+        /* Another host, as far as the fake kernel is concerned: it is brought to what the earlier version says. */
+        UNTIL(f, told(f, "broken") && fake_is_enabled(f->hands, "p2") && phase_is(f, "idle"));
+        assert_false(fake_is_enabled(f->hands, "p1"));
+        assert_int_equal(status(f)->n_problems, 1);
+        assert_int_equal(status(f)->n_documents, 2);
+        assert_int_equal(converge_describe(f->m->converge, &json), 0);
+        assert_non_null(strstr(json, "\"kept\":true"));
+        document(f, "a.json", "{");
+        UNTIL(f, status(f)->n_problems == 1 && phase_is(f, "idle"));
+        idle(f);
+        assert_true(fake_is_enabled(f->hands, "p2"));
+        /* What was kept is damaged: as if klpd had never seen a good one. */
+        assert_int_equal(state_file_read(f->tree.fd, FLEET_KEPT_DIRECTORY "/a.json", 4096, &kept, &size), 0);
+        assert_non_null(strstr(kept, "\"level\": 2"));
+        *strstr(kept, "\"level\": 2") = 'x';
+        tree_write(&f->tree, FLEET_KEPT_DIRECTORY "/a.json", kept);
+        restart(f);
+        UNTIL(f, told(f, "broken") && phase_is(f, "refused"));
+        idle(f);
+        assert_string_equal(fake_log(f->hands), "");
+        /* Mended, then taken away: nothing is kept of it. */
+        want(f, "1");
+        UNTIL(f, fake_is_enabled(f->hands, "p1") && status(f)->n_problems == 0);
+        assert_int_equal(faccessat(f->tree.fd, FLEET_KEPT_DIRECTORY "/a.json", F_OK, 0), 0);
+        assert_int_equal(unlinkat(f->tree.fd, "etc/klpd/fleet.d/a.json", 0), 0);
+        UNTIL(f, status(f)->n_documents == 1);
+        assert_int_equal(faccessat(f->tree.fd, FLEET_KEPT_DIRECTORY "/a.json", F_OK, 0), -1);
+        assert_int_equal(faccessat(f->tree.fd, FLEET_KEPT_DIRECTORY "/b.json", F_OK, 0), 0);
+}
+
+static void test_only_what_is_whole_is_taken_for_what_was_kept(void **state) {
+        char text[] = "{ \"rules\": [] }\n", signature[] = "not\0really", big[] = "b.json";
+        FleetKept k = { text, strlen(text), signature, sizeof(signature) }, back = {};
+        _cleanup_free_ char *bytes = NULL;
+        Fixture *f = *state;
+        size_t size;
+
+        assert_int_equal(fleet_kept_read(f->tree.fd, "a.json", &back), -ENOENT);
+        assert_int_equal(fleet_kept_write(f->tree.fd, "a.json", &k), 0);
+        assert_int_equal(fleet_kept_write(f->tree.fd, "../a.json", &k), -EINVAL);
+        assert_int_equal(fleet_kept_read(f->tree.fd, "a.json", &back), 0);
+        assert_int_equal(back.size, k.size);
+        assert_string_equal(back.text, text);
+        assert_int_equal(back.signature_size, sizeof(signature));
+        assert_memory_equal(back.signature, signature, sizeof(signature));
+        fleet_kept_done(&back);
+        assert_int_equal(state_file_read(f->tree.fd, FLEET_KEPT_DIRECTORY "/a.json", 4096, &bytes, &size), 0);
+        for (size_t i = 0; i < size; i++) {
+                assert_int_equal(fleet_kept_parse(bytes, i, &back), -EBADMSG);
+                bytes[i] ^= 1;
+                assert_int_equal(fleet_kept_parse(bytes, size, &back), -EBADMSG);
+                bytes[i] ^= 1;
+        }
+        assert_int_equal(fleet_kept_parse(bytes, size + 1, &back), -EBADMSG);
+        /* One that is too large takes the place of the old one all the same: that isn't the last good one any more. */
+        k.size = FLEET_KEPT_BYTES_MAX;
+        assert_int_equal(fleet_kept_write(f->tree.fd, "a.json", &k), -E2BIG);
+        assert_int_equal(fleet_kept_read(f->tree.fd, "a.json", &back), -ENOENT);
+        k = (FleetKept) { .text = text, .size = strlen(text) };
+        assert_int_equal(fleet_kept_write(f->tree.fd, "a.json", &k), 0);
+        assert_int_equal(fleet_kept_write(f->tree.fd, big, &k), 0);
+        assert_int_equal(fleet_kept_read(f->tree.fd, big, &back), 0);
+        assert_null(back.signature);
+        fleet_kept_done(&back);
+        assert_int_equal(fleet_kept_tidy(f->tree.fd, (const char *const[]) { "a.json" }, 1), 0);
+        assert_int_equal(fleet_kept_read(f->tree.fd, "a.json", &back), 0);
+        fleet_kept_done(&back);
+        assert_int_equal(fleet_kept_read(f->tree.fd, big, &back), -ENOENT);
 }
 
 static void test_a_document_from_the_network_without_a_signature_is_refused(void **state) {
@@ -754,6 +845,8 @@ int main(void) {
                 T(test_a_directory_that_comes_later_is_noticed),
                 T(test_a_level_that_arrives_in_the_repository_is_taken),
                 T(test_a_broken_file_leaves_the_last_good_one_in_force),
+                T(test_a_file_that_is_broken_at_the_start_leaves_in_force_what_was_kept),
+                T(test_only_what_is_whole_is_taken_for_what_was_kept),
                 T(test_nothing_is_decided_while_a_document_never_was_good),
                 T(test_a_document_from_the_network_without_a_signature_is_refused),
                 T(test_an_older_document_of_that_signer_is_a_replay_until_it_is_reset),
