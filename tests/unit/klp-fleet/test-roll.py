@@ -187,10 +187,10 @@ class ThreeHosts(unittest.TestCase):
         # Neither does a crash of anybody let go of the slot.
         two.program.kill()
         two.klpd.kill()
+        count = len(self.lock.requests)
         two.start_klpd()
         two.start()
         two.wait_phase('failed')
-        count = len(self.lock.requests)
         common.wait_until('both to ask again', lambda: {'web-2', 'web-3'} <= {
             json.loads(body)['client_params']['id'] for _, body, _ in self.lock.requests[count:]})
         self.assertEqual(self.lock.holders, {'web-2'})
