@@ -20,8 +20,8 @@ import threading
 import time
 import urllib.request
 
-KLP_FLEET = os.environ['KLP_FLEET']
-FAKE_SLOT = os.environ['FAKE_SLOT']
+KLP_FLEET = os.environ.get('KLP_FLEET')
+FAKE_SLOT = os.environ.get('FAKE_SLOT')
 
 # Generous: what is waited for happens in milliseconds on an idle machine.
 PATIENCE = 90

@@ -3,11 +3,12 @@
  * Ends a process, or the whole guest, at a moment that can be chosen and repeated, without any help of the process:
  * it is traced (ptrace), and its system calls are counted.
  *
- *   crash-at PID N entry|exit kill|reset REPORT [any]
+ *   crash-at PID N entry|exit kill|reset REPORT [any|sync]
  *
  * At the entry or the exit of the Nth fdatasync() of PID from now on: SIGKILL, or a reset of the machine that writes
- * nothing back. With `any` each system call counts, not only fdatasync(). For klpd each step is recorded, with
- * fdatasync(), before it begins: so these are the moments before and after each step.
+ * nothing back. With `any` each system call counts, not only fdatasync(); with `sync` fsync() as well. For klpd each
+ * step is recorded, with fdatasync(), before it begins: so these are the moments before and after each step; and what
+ * it knows beyond a step is in small files, each replaced with an fsync().
  *
  * REPORT is made, empty, when the process is traced; when it is over it has one line: "crashed", or "K" if it ended by
  * itself or this got SIGTERM after K of those calls. Exit status 0; 1 with a message if that couldn't be done.
@@ -52,21 +53,21 @@ static void crash(pid_t pid, bool reset) {
                 die("kill");
 }
 
-static bool counts(pid_t pid, bool any, bool *entry) {
+static bool counts(pid_t pid, bool any, bool sync, bool *entry) {
         struct ptrace_syscall_info info;
 
         if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *) sizeof(info), &info) < 0)
                 return false;
         if (info.op == PTRACE_SYSCALL_INFO_ENTRY) {
                 *entry = true;
-                return any || info.entry.nr == SYS_fdatasync;
+                return any || info.entry.nr == SYS_fdatasync || (sync && info.entry.nr == SYS_fsync);
         }
         *entry = false;
         return info.op == PTRACE_SYSCALL_INFO_EXIT;
 }
 
 int main(int argc, char **argv) {
-        bool at_entry, reset, any, inside = false, entry;
+        bool at_entry, reset, any, sync, inside = false, entry;
         unsigned long n, seen = 0;
         sigset_t mask;
         char text[32];
@@ -74,7 +75,7 @@ int main(int argc, char **argv) {
         int status;
 
         if (argc < 6 || argc > 7) {
-                fputs("usage: crash-at PID N entry|exit kill|reset REPORT [any]\n", stderr);
+                fputs("usage: crash-at PID N entry|exit kill|reset REPORT [any|sync]\n", stderr);
                 return 1;
         }
         pid = (pid_t) atol(argv[1]);
@@ -82,6 +83,7 @@ int main(int argc, char **argv) {
         at_entry = strcmp(argv[3], "entry") == 0;
         reset = strcmp(argv[4], "reset") == 0;
         any = argc == 7 && strcmp(argv[6], "any") == 0;
+        sync = argc == 7 && strcmp(argv[6], "sync") == 0;
         if (sigemptyset(&mask) < 0 || sigaddset(&mask, SIGTERM) < 0 || sigaddset(&mask, SIGCHLD) < 0 ||
             sigprocmask(SIG_BLOCK, &mask, NULL) < 0)
                 die("sigprocmask");
@@ -103,7 +105,7 @@ int main(int argc, char **argv) {
                 if (WIFEXITED(status) || WIFSIGNALED(status))
                         break;
                 if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-                        if (counts(pid, any, &entry) && (entry || inside)) {
+                        if (counts(pid, any, sync, &entry) && (entry || inside)) {
                                 inside = entry;
                                 seen += entry;
                                 if (seen == n && entry == at_entry) {
