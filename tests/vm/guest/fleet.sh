@@ -34,7 +34,7 @@ kv_put() { # KEY VALUE
 
 kv_get() { # KEY
         post 2379 /v3/kv/range "$(jq -nc --arg k "$1" '{key: ($k | @base64)}')" &&
-                jq -e -r '.kvs[0].value' reply | base64 -d
+                jq -e -r '.kvs[0].value' reply >value && base64 -d value
 }
 
 met() { # NAME
