@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* klpd's own SHA-256 against the standard's examples, and against libcrypto's for every length up to some blocks. */
+/* SHA-256 by libgcrypt against the standard's examples, and against libcrypto's for every length up to some blocks. */
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
