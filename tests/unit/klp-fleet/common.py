@@ -75,7 +75,7 @@ class Lines:
         return self.text().splitlines()
 
     def wait_for(self, text, count=1):
-        wait_until(f'{count} times {text!r} in what {self.process.args[0]} says:\n{self.text()}',
+        wait_until(lambda: f'{count} times {text!r} in what {self.process.args[0]} says:\n{self.text()}',
                    lambda: self.text().count(text) >= count)
 
     def kill(self, how=signal.SIGKILL):
