@@ -51,9 +51,15 @@ with_lock() {
 
 # header FILE KEY [DEFAULT]: the value of "# KEY: value" in the comment block at the top of a script.
 header() {
-        local value
-        value=$(sed -n -e '/^[^#]/q' -e "s/^# *$2: *//p" "$1" | sed -n 1p)
-        printf '%s\n' "${value:-${3-}}"
+        local line
+        while IFS= read -r line; do
+                [[ $line == '#'* || ! $line ]] || break
+                if [[ $line =~ ^'#'' '*"$2":' '*(.*)$ ]]; then
+                        printf '%s\n' "${BASH_REMATCH[1]:-${3-}}"
+                        return
+                fi
+        done <"$1"
+        printf '%s\n' "${3-}"
 }
 
 # need_packages FILE: installs those packages of a list that are missing.
