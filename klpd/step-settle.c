@@ -47,8 +47,10 @@ static int settle_view(Transaction *t, View *ret) {
                 return r;
         enabled = kernel.listed && kernel.enabled;
         *ret = VIEW_UNDER_WAY;
-        if (kernel.transition || (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_TRANSITION)))
+        if (kernel.transition || (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_TRANSITION))) {
+                t->agreed_usec = 0;
                 return 0;
+        }
         if (kernel.registered) {
                 if (enabled != !!(kernel.flags & KLP_SHIM_PATCH_ENABLED))
                         return 0;
@@ -412,6 +414,19 @@ static void settle_late(Transaction *t) {
         }
 }
 
+/* The time ended together with what it was for, or before klpd got round to look: that is no failure. */
+static bool settle_is_over(Transaction *t) {
+        View view;
+
+        if (!t->written || settle_view(t, &view) < 0)
+                return false;
+        if (view == VIEW_UNDER_WAY &&
+            (t->agreed_usec == 0 || transaction_arm_deadline(t, EVENT_GRACE_USEC) < 0))
+                return false;
+        settle_check(t);
+        return true;
+}
+
 static void settle_expired(Transaction *t) {
         char who[512];
 
@@ -419,6 +434,8 @@ static void settle_expired(Transaction *t) {
                 settle_late(t);
                 return;
         }
+        if (settle_is_over(t))
+                return;
         settle_name_blockers(t, who, sizeof(who));
         transaction_fail(t, TRANSACTION_FAILED, -ETIMEDOUT, ERROR_FAILED,
                          "The transition of '%s' can't be brought to an end, %s: it is still under way, "

@@ -372,6 +372,16 @@ static void test_a_reversal_that_stalls_too_is_reported_and_nothing_is_unloaded(
         assert_true(fake_is_loaded(f->hands, "stuck"));
 }
 
+/* The kernel says that it is over, and the event of it doesn't come in the time that the reversal has. */
+static void test_a_reversal_whose_event_is_lost_is_no_failure_at_its_deadline(void **state) {
+        Fixture *f = *state;
+
+        f->config.transition_timeout_usec = 50000; /* of the reversal */
+        add_patch(f, "stall", "\"tags\": [\"test.stall\", \"test.deaf\"]");
+        assert_int_equal(request_with_timeout(f, REQUEST_APPLY, "stall", 100000), TRANSACTION_REVERSED);
+        assert_false(fake_is_loaded(f->hands, "stall"));
+}
+
 /* Deadlines are far: only the records of stalls come by time, at 1, 15 and 60 s. */
 static void until_edges(Fixture *f, const char *want) {
         for (unsigned i = 0; i < 3000 && !f->finished && !streq(f->edges, want); i++)
@@ -561,6 +571,7 @@ int main(void) {
                 T(test_a_reversal_that_lost_the_race_is_brought_forward_again),
                 T(test_a_lost_race_whose_disable_completed_is_enabled_again),
                 T(test_a_reversal_that_stalls_too_is_reported_and_nothing_is_unloaded),
+                T(test_a_reversal_whose_event_is_lost_is_no_failure_at_its_deadline),
                 T(test_a_reversal_that_stalls_has_records_of_its_own_counted_from_its_beginning),
                 T(test_a_stall_is_recorded_after_a_second_with_who_is_in_the_way),
                 T(test_another_transition_is_refused_as_busy),
