@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The content digest of a module (SEMANTICS.md section 4, `integrity`): SHA-256 over the decompressed bytes
- * without an appended signature, as lower-case hex. Looks at nothing but the last bytes of the file (marker and trailer of the kernel's module signatures), so it's safe to use on
- * hostile content: klpd computes the digest itself, from the sealed memfd, and doesn't take the word of the
- * child that parses.
+ * without an appended signature, as lower-case hex. Looks at nothing but the last bytes of the file (marker
+ * and trailer of the kernel's module signatures), so it's safe to use on hostile content: klpd computes the
+ * digest itself, from the sealed memfd, and doesn't take the word of the child that parses.
  */
 #pragma once
 

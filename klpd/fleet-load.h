@@ -7,10 +7,10 @@
  *   change ─> find files ─> read ─> signature (in the sandbox) ─> parse ─> serial ─> windows (in a child) ─> set
  *
  * A file that can't be used leaves in force what was there under its name before, and says why (its
- * FleetSource.problem). If there was nothing, since klpd has only just started, the last good version counts that
- * is kept on disk (fleet-kept.h). Without that, the set is incomplete: nobody can say which rule would have
- * matched first, so nothing may be decided from it (SEMANTICS.md section 6: broken means stay). A file that is taken away, or masked, is no longer in force: its rules are gone,
- * which by itself disables nothing.
+ * FleetSource.problem). If there was nothing, since klpd has only just started, the last good version counts
+ * that is kept on disk (fleet-kept.h). Without that, the set is incomplete: nobody can say which rule would
+ * have matched first, so nothing may be decided from it (SEMANTICS.md section 6: broken means stay). A file
+ * that is taken away, or masked, is no longer in force: its rules are gone, which by itself disables nothing.
  *
  * Signatures: from the network (FLEET_NETWORK_DIRECTORY) always, from the host's own directories where the
  * policy has require_signature, or where the file has one. Documents from the network come last and mask

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Settle assist (DESIGN.md; measured in KERNEL-FACTS.md, "How long a transition takes"): while the livepatch
- * core is told to enable or disable, one thread of ordinary priority per CPU, but for the one that the caller is on and is
- * kept on, loops over a cheap system call and sched_yield(). Then no idle task is current anywhere when the core makes its only synchronous pass
- * over all tasks, the helpers switch themselves at their return to user space, and the transition is most
- * likely over when the call returns, instead of at the next of the core's one-second ticks.
+ * core is told to enable or disable, one thread of ordinary priority per CPU, but for the one that the caller
+ * is on and is kept on, loops over a cheap system call and sched_yield(). Then no idle task is current
+ * anywhere when the core makes its only synchronous pass over all tasks, the helpers switch themselves at
+ * their return to user space, and the transition is most likely over when the call returns, instead of at the
+ * next of the core's one-second ticks.
  *
  * Left alone: isolated and nohz_full CPUs, those that this process may not use, all beyond a cap; nothing is
  * done with fewer than two CPUs. Not for reversals, which make no such pass. The threads end at
@@ -25,11 +26,12 @@ typedef struct Settle Settle;
  * nohz_full as /sys below root_fd says. cpus has room for max. Returns their number or -errno. */
 int settle_cpus(int root_fd, unsigned *cpus, size_t max);
 
-/* Keeps the calling thread on one CPU, starts the threads on the others and waits (at most 100 ms) until all of them run. *ret is NULL, and 0 is returned,
- * where there is nothing to assist. max_cpus, max_usec: 0 means the constants above; larger ones are cut to
- * them. */
+/* Keeps the calling thread on one CPU, starts the threads on the others and waits (at most 100 ms) until all
+ * of them run. *ret is NULL, and 0 is returned, where there is nothing to assist. max_cpus, max_usec: 0 means
+ * the constants above; larger ones are cut to them. */
 int settle_start(int root_fd, unsigned max_cpus, uint64_t max_usec, Settle **ret);
-/* By the thread that started them: ends and joins them, and lets it go where it was allowed to. NULL is fine. */
+/* By the thread that started them: ends and joins them, and lets it go where it was allowed to. NULL is
+ * fine. */
 Settle *settle_stop(Settle *s);
 
 /* "0-3,8" as the kernel writes lists of CPUs; calls back for each number below limit. -EBADMSG: not such a
