@@ -225,10 +225,11 @@ static int on_all_properties(sd_bus_message *m, void *userdata, sd_bus_error *er
 static int make_result(Job *j, const char *result, const char *error, const char *message,
                        const char *plan) {
         _cleanup_json_ json_object *o = json_object_new_object(), *p = NULL;
+        bool unsaid = j->c->args.quiet && !ctl_json(j->c) && streq(result, "done");
 
         if (!o)
                 return -ENOMEM;
-        if (*plan) {
+        if (*plan && !unsaid) {
                 int r = json_parse_strict(plan, strlen(plan), &p, NULL);
 
                 if (r < 0)

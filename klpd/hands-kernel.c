@@ -23,6 +23,7 @@ typedef struct KernelHands {
         sd_event *event;
         int root_fd;
         char *inspect_program;
+        InspectMemory inspected;
         struct utsname uts;
         ShimClient *shim;
         HelperClient *helper;
@@ -57,6 +58,7 @@ static Hands *kernel_hands_free(Hands *hands) {
                 close(h->root_fd);
         held_modules_done(&h->held);
         free(h->inspect_program);
+        inspect_memory_done(&h->inspected);
         sd_event_unref(h->event);
         free(h);
         return NULL;
@@ -330,6 +332,7 @@ static void on_inspected(InspectRequest *r, int error, const char *text, const I
 static int kernel_inspect(Hands *hands, int fd, HandsInspectCallback callback, void *userdata,
                           HandsInspection **ret) {
         KernelHands *h = kernel_hands(hands);
+        InspectSpec spec = { .program = h->inspect_program, .memory = &h->inspected };
         _cleanup_free_ HandsInspection *i = NULL;
         int r;
 
@@ -337,7 +340,7 @@ static int kernel_inspect(Hands *hands, int fd, HandsInspectCallback callback, v
         if (!i)
                 return -ENOMEM;
         *i = (HandsInspection) { .callback = callback, .userdata = userdata };
-        r = inspect_request_new(h->event, fd, h->inspect_program, 0, on_inspected, i, &i->request);
+        r = inspect_request_new(h->event, fd, &spec, on_inspected, i, &i->request);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(i);
@@ -389,6 +392,10 @@ static void on_shim_loaded(int error, const char *text, void *userdata) {
         }
         l->callback(r, text, l->userdata);
         free(l);
+}
+
+static void kernel_wake(Hands *hands) {
+        helper_client_wake(kernel_hands(hands)->helper);
 }
 
 static int kernel_load_shim(Hands *hands, HandsCallback callback, void *userdata) {
@@ -523,6 +530,7 @@ static const HandsVTable kernel_vtable = {
         .inspect_free = kernel_inspect_free,
         .check_signature = kernel_check_signature,
         .signature_free = kernel_signature_free,
+        .wake = kernel_wake,
         .load_shim = kernel_load_shim,
         .load = kernel_load,
         .enable = kernel_enable,

@@ -83,6 +83,8 @@ typedef struct HandsVTable {
         /* Ends it without a callback. Also frees one that has called back. */
         HandsSignature *(*signature_free)(HandsSignature *s);
 
+        /* A change of the kernel is being prepared: whoever makes it may get up meanwhile. For speed only. */
+        void (*wake)(Hands *h);
         int (*load_shim)(Hands *h, HandsCallback callback, void *userdata);
         /* assist: a plain patch, which is enabled by being loaded. */
         int (*load)(Hands *h, int module_fd, const char *name, bool assist, HandsCallback callback,

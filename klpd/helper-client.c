@@ -197,10 +197,9 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static int connect_helper(HelperClient *c) {
+static int connect_socket(const HelperClient *c) {
         struct sockaddr_un sa = { .sun_family = AF_UNIX };
         _cleanup_close_ int fd = -EBADF;
-        int r;
 
         fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
         if (fd < 0)
@@ -210,6 +209,23 @@ static int connect_helper(HelperClient *c) {
         memcpy(sa.sun_path, c->socket_path, strlen(c->socket_path));
         if (connect(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0)
                 return -errno;
+        return TAKE_FD(fd);
+}
+
+/* A connection that is closed at once starts the socket's service, which finds that nobody is there. */
+void helper_client_wake(HelperClient *c) {
+        int fd = c->fd < 0 ? connect_socket(c) : -EBADF;
+
+        closep(&fd);
+}
+
+static int connect_helper(HelperClient *c) {
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = connect_socket(c);
+        if (fd < 0)
+                return fd;
 
         r = sd_event_add_io(c->event, &c->socket_source, fd, EPOLLIN, on_socket, c);
         if (r < 0)

@@ -16,7 +16,11 @@
 #include "policy/json.h"
 
 struct InspectRequest {
-        InspectChild *child;
+        InspectChild *child; /* either the child reads it, */
+        struct json_object *known; /* or the answer is known, and comes from the event loop */
+        sd_event_source *known_source;
+        InspectMemory *memory;
+        uint8_t key[SHA256_SIZE];
         InspectCallback callback;
         void *userdata;
         int module_fd;  /* what the child reads */
@@ -28,6 +32,8 @@ InspectRequest *inspect_request_free(InspectRequest *r) {
                 return NULL;
 
         inspect_child_free(r->child);
+        sd_event_source_disable_unref(r->known_source);
+        json_object_put(r->known);
         closep(&r->module_fd);
         closep(&r->content_fd);
         free(r);
@@ -113,31 +119,58 @@ static void on_answer(int error, const char *text, struct json_object *answer, v
                 text = "can't seal and measure the module's content";
                 r = take_content(q, decompressed, &result);
         }
+        if (r >= 0 && q->memory && !decompressed)
+                inspect_memory_keep(q->memory, q->key, answer);
         q->callback(q, r, r < 0 ? text : "", r < 0 ? NULL : &result, q->userdata);
         result_done(&result);
 }
 
-static int start(InspectRequest *q, sd_event *event, int fd, const char *program, uint64_t timeout_usec) {
-        InspectChildSpec spec = {
-                .program = program,
+static int on_known(sd_event_source *source, void *userdata) {
+        InspectRequest *q = userdata;
+        struct json_object *answer = TAKE_PTR(q->known); /* the callback may free q */
+
+        on_answer(0, "", answer, q);
+        json_object_put(answer);
+        return 0;
+}
+
+static int start_child(InspectRequest *q, sd_event *event, const InspectSpec *spec) {
+        InspectChildSpec child = {
+                .program = spec->program,
                 .n_fds = 2,
-                .timeout_usec = timeout_usec,
+                .timeout_usec = spec->timeout_usec,
                 .what = "the module",
         };
+
+        q->content_fd = memfd_create("klpd-content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (q->content_fd < 0)
+                return -errno;
+        child.fds[0] = q->module_fd;
+        child.fds[1] = q->content_fd;
+        return inspect_child_new(event, &child, on_answer, q, &q->child);
+}
+
+static int start(InspectRequest *q, sd_event *event, int fd, const InspectSpec *spec) {
+        int r;
 
         q->module_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (q->module_fd < 0)
                 return -errno;
-        q->content_fd = memfd_create("klpd-content", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (q->content_fd < 0)
-                return -errno;
-        spec.fds[0] = q->module_fd;
-        spec.fds[1] = q->content_fd;
-        return inspect_child_new(event, &spec, on_answer, q, &q->child);
+        if (!spec->memory)
+                return start_child(q, event, spec);
+        q->memory = spec->memory;
+        r = inspect_memory_key(fd, q->key);
+        if (r < 0)
+                return r;
+        q->known = inspect_memory_find(q->memory, q->key);
+        if (!q->known)
+                return start_child(q, event, spec);
+        r = sd_event_add_defer(event, &q->known_source, on_known, q);
+        return r < 0 ? r : 0;
 }
 
-int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t timeout_usec,
-                        InspectCallback callback, void *userdata, InspectRequest **ret) {
+int inspect_request_new(sd_event *event, int fd, const InspectSpec *spec, InspectCallback callback, void *userdata,
+                        InspectRequest **ret) {
         _cleanup_inspect_request_free_ InspectRequest *q = NULL;
         int r;
 
@@ -151,7 +184,7 @@ int inspect_request_new(sd_event *event, int fd, const char *program, uint64_t t
         q->module_fd = q->content_fd = -EBADF;
         q->callback = callback;
         q->userdata = userdata;
-        r = start(q, event, fd, program, timeout_usec);
+        r = start(q, event, fd, spec);
         if (r < 0)
                 return r;
 

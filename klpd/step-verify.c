@@ -50,6 +50,7 @@ static void verify_start(Transaction *t) {
         Hands *hands = t->world->hands;
         KernelStatus status;
 
+        hands->vtable->wake(hands);
         if (!t->disable && hands->vtable->read_status(hands, &status) >= 0 && status.livepatch &&
             status.shim_abi == 0) {
                 if (hands->vtable->load_shim(hands, on_shim_loaded, transaction_ref(t)) >= 0) {

@@ -168,6 +168,7 @@ static int wait_ended(Vm *vm, uint64_t begun) {
 }
 
 static int inspect(Vm *vm, const char *path) {
+        const InspectSpec spec = { .program = getenv("KLPD_INSPECT") };
         _cleanup_close_ int fd = -EBADF, memfd = -EBADF;
         int r;
 
@@ -177,8 +178,7 @@ static int inspect(Vm *vm, const char *path) {
         r = sealed_memfd_new_from_fd(fd, PATCH_FILE_SIZE_MAX, "module", &memfd);
         if (r < 0)
                 return r;
-        r = inspect_request_new(vm->event, memfd, getenv("KLPD_INSPECT"), 0, on_inspected, vm,
-                                &vm->inspection);
+        r = inspect_request_new(vm->event, memfd, &spec, on_inspected, vm, &vm->inspection);
         r = wait_answer(vm, r);
         vm->inspection = inspect_request_free(vm->inspection);
         return r;

@@ -522,6 +522,21 @@ static void test_nonsense_from_the_helper_is_an_error(void **state) {
         close(c);
 }
 
+static void test_waking_connects_and_goes_away_again(void **state) {
+        Fixture *f = *state;
+        int connection;
+        char c;
+
+        helper_client_wake(f->client);
+        connection = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(connection >= 0);
+        assert_int_equal(recv(connection, &c, 1, 0), 0);
+        close(connection);
+        close(f->listen_fd);
+        f->listen_fd = -1;
+        helper_client_wake(f->client); /* nobody there: the request will say so */
+}
+
 static void test_no_helper_at_all_is_an_error(void **state) {
         Fixture *f = *state;
 
@@ -609,6 +624,7 @@ int main(void) {
                 T(test_a_hung_helper_is_reported_and_recovers),
                 T(test_a_helper_that_dies_is_an_error_of_that_request_alone),
                 T(test_nonsense_from_the_helper_is_an_error),
+                T(test_waking_connects_and_goes_away_again),
                 T(test_no_helper_at_all_is_an_error),
                 T(test_bad_arguments_are_refused_at_once),
                 T(test_freeing_the_client_answers_what_is_left),

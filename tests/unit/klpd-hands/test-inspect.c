@@ -39,8 +39,7 @@ static void on_inspected(InspectRequest *r, int error, const char *text, const I
         }
 }
 
-static void inspect_with(const char *with, uint64_t timeout_usec, const void *bytes, size_t size,
-                         Answer *a) {
+static void inspect_with_spec(const InspectSpec *spec, const void *bytes, size_t size, Answer *a) {
         InspectRequest *r;
         sd_event *event;
         int fd;
@@ -48,13 +47,19 @@ static void inspect_with(const char *with, uint64_t timeout_usec, const void *by
         *a = (Answer) { .content_fd = -1 };
         assert_int_equal(sealed_memfd_new_from_bytes(bytes, size, "x", &fd), 0);
         assert_true(sd_event_new(&event) >= 0);
-        assert_int_equal(inspect_request_new(event, fd, with, timeout_usec, on_inspected, a, &r), 0);
+        assert_int_equal(inspect_request_new(event, fd, spec, on_inspected, a, &r), 0);
         assert_false(a->there);
         while (!a->there)
                 assert_true(sd_event_run(event, 30000000) > 0);
         inspect_request_free(r);
         sd_event_unref(event);
         close(fd);
+}
+
+static void inspect_with(const char *with, uint64_t timeout_usec, const void *bytes, size_t size, Answer *a) {
+        InspectSpec spec = { .program = with, .timeout_usec = timeout_usec };
+
+        inspect_with_spec(&spec, bytes, size, a);
 }
 
 static void answer_done(Answer *a) {
@@ -108,6 +113,92 @@ static void test_compressed_content_comes_back_sealed(void **state) {
         answer_done(&a);
 }
 
+/* The second time nobody is asked: the program in the inspector's place would only fail. */
+static void test_the_same_bytes_are_inspected_once(void **state) {
+        InspectMemory memory = {};
+        const InspectSpec real = { .program = program, .memory = &memory },
+                          broken = { .program = "/bin/false", .memory = &memory };
+        _cleanup_free_ uint8_t *bytes = NULL;
+        size_t size;
+        Answer first, again;
+
+        bytes = load_module("managed", &size);
+        inspect_with_spec(&broken, bytes, size, &first);
+        assert_int_equal(first.error, -EPROTO);
+        inspect_with_spec(&real, bytes, size, &first);
+        assert_int_equal(first.error, 0);
+        inspect_with_spec(&broken, bytes, size, &again);
+        assert_int_equal(again.error, 0);
+        assert_ptr_not_equal(first.patch, again.patch);
+        assert_string_equal(first.patch->digest, again.patch->digest);
+        assert_string_equal(first.patch->name, again.patch->name);
+        assert_int_equal(first.patch->n_states, again.patch->n_states);
+        assert_int_equal(sealed_memfd_check(again.content_fd), 0);
+        answer_done(&first);
+        answer_done(&again);
+
+        /* One byte is another module. */
+        bytes[size - 1] ^= 1;
+        inspect_with_spec(&broken, bytes, size, &again);
+        assert_int_equal(again.error, -EPROTO);
+        inspect_memory_done(&memory);
+}
+
+static void test_what_was_refused_or_compressed_is_asked_again(void **state) {
+        InspectMemory memory = {};
+        const InspectSpec real = { .program = program, .memory = &memory },
+                          broken = { .program = "/bin/false", .memory = &memory };
+        _cleanup_free_ uint8_t *bytes = NULL, *compressed = NULL;
+        size_t size, n = 0;
+        Answer a;
+
+        inspect_with_spec(&real, "hello, world", 12, &a);
+        assert_int_equal(a.error, -ENOEXEC);
+        inspect_with_spec(&broken, "hello, world", 12, &a);
+        assert_int_equal(a.error, -EPROTO);
+
+        bytes = load_module("managed", &size);
+        compressed = malloc(2 * size + 4096);
+        assert_int_equal(lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, NULL, bytes, size, compressed, &n,
+                                                 2 * size + 4096),
+                         LZMA_OK);
+        inspect_with_spec(&real, compressed, n, &a);
+        assert_int_equal(a.error, 0);
+        answer_done(&a);
+        inspect_with_spec(&broken, compressed, n, &a);
+        assert_int_equal(a.error, -EPROTO);
+        inspect_memory_done(&memory);
+}
+
+static void test_the_memory_is_bounded(void **state) {
+        struct json_object *answer = json_object_new_object(), *long_one = json_object_new_object(), *found;
+        uint8_t key[SHA256_SIZE] = {};
+        char text[INSPECT_ANSWER_MAX + 1];
+        InspectMemory memory = {};
+
+        memset(text, 'x', sizeof(text));
+        json_object_object_add(long_one, "x", json_object_new_string_len(text, sizeof(text)));
+        inspect_memory_keep(&memory, key, long_one);
+        assert_null(inspect_memory_find(&memory, key));
+
+        for (unsigned i = 0; i <= INSPECT_MEMORY_MAX; i++) {
+                key[0] = (uint8_t) i;
+                inspect_memory_keep(&memory, key, answer);
+                found = inspect_memory_find(&memory, key);
+                assert_non_null(found);
+                json_object_put(found);
+        }
+        key[0] = 0; /* the oldest has gone */
+        assert_null(inspect_memory_find(&memory, key));
+        key[0] = 1;
+        found = inspect_memory_find(&memory, key);
+        assert_non_null(found);
+        json_object_put(found);
+        json_object_put(answer);
+        json_object_put(long_one);
+        inspect_memory_done(&memory);
+}
+
 static void test_bad_modules_are_refused_with_the_reason(void **state) {
         _cleanup_free_ uint8_t *bytes = NULL;
         size_t size;
@@ -130,13 +221,14 @@ static void test_bad_modules_are_refused_with_the_reason(void **state) {
 }
 
 static void test_an_unsealed_file_is_not_looked_at(void **state) {
+        const InspectSpec spec = { .program = program };
         int fd = memfd_create("x", MFD_CLOEXEC);
         InspectRequest *r;
         sd_event *event;
         Answer a = {};
 
         assert_true(sd_event_new(&event) >= 0);
-        assert_int_equal(inspect_request_new(event, fd, program, 0, on_inspected, &a, &r), -EPERM);
+        assert_int_equal(inspect_request_new(event, fd, &spec, on_inspected, &a, &r), -EPERM);
         sd_event_unref(event);
         close(fd);
 }
@@ -210,6 +302,7 @@ static void test_the_sandbox_holds(void **state) {
 }
 
 static void test_a_request_may_be_dropped_at_any_time(void **state) {
+        const InspectSpec spec = { .program = "/usr/bin/yes" };
         InspectRequest *r;
         sd_event *event;
         Answer a = {};
@@ -217,7 +310,7 @@ static void test_a_request_may_be_dropped_at_any_time(void **state) {
 
         assert_int_equal(sealed_memfd_new_from_bytes("x", 1, "x", &fd), 0);
         assert_true(sd_event_new(&event) >= 0);
-        assert_int_equal(inspect_request_new(event, fd, "/usr/bin/yes", 0, on_inspected, &a, &r), 0);
+        assert_int_equal(inspect_request_new(event, fd, &spec, on_inspected, &a, &r), 0);
         assert_true(sd_event_run(event, 1000000) >= 0);
         assert_null(inspect_request_free(r));
         assert_false(a.there);
@@ -229,6 +322,9 @@ int main(int argc, char *argv[]) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_a_module_is_read_in_the_sandbox),
                 cmocka_unit_test(test_compressed_content_comes_back_sealed),
+                cmocka_unit_test(test_the_same_bytes_are_inspected_once),
+                cmocka_unit_test(test_what_was_refused_or_compressed_is_asked_again),
+                cmocka_unit_test(test_the_memory_is_bounded),
                 cmocka_unit_test(test_bad_modules_are_refused_with_the_reason),
                 cmocka_unit_test(test_an_unsealed_file_is_not_looked_at),
                 cmocka_unit_test(test_a_child_that_says_nothing_or_nonsense_is_an_error),

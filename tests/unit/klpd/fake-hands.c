@@ -502,6 +502,10 @@ static int fake_signature(Hands *h, const SignatureSpec *spec, SignatureCallback
 
 /* ---- changing ---- */
 
+/* It never sleeps. */
+static void fake_wake(Hands *h) {
+}
+
 static int fake_load_shim(Hands *h, HandsCallback callback, void *userdata) {
         FakeKernel *k = fake(h);
 
@@ -717,6 +721,7 @@ static const HandsVTable fake_vtable = {
         .inspect_free = fake_inspect_free,
         .check_signature = fake_signature,
         .signature_free = fake_signature_free,
+        .wake = fake_wake,
         .load_shim = fake_load_shim,
         .load = fake_load,
         .enable = fake_enable,
