@@ -37,7 +37,7 @@ int audit_new(AuditSend send, void *userdata, Audit **ret) {
 }
 
 int audit_attach(Audit *a, sd_event *event, int root_fd, Wal *wal) {
-        return a->send ? 0 : journal_new(event, root_fd, wal, &a->journal);
+        return a->send ? 0 : journal_new(event, root_fd, wal, 1, &a->journal);
 }
 
 Audit *audit_free(Audit *a) {

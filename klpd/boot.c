@@ -4,6 +4,9 @@
  * a cumulative patch is alone in the list with what came after it, nothing is enabled only to be replaced.
  * The mark is on disk before the first one (SEMANTICS.md section 6). One that is refused or fails doesn't
  * keep the others from being applied, and doesn't lose its acceptance.
+ *
+ * After a soft reboot this runs again in the same kernel, and applies nothing: what is accepted is enabled, or
+ * has been replaced by what is on trial; or this boot applied nothing, because the last one had crashed.
  */
 #include <stdio.h>
 #include <systemd/sd-bus.h>
@@ -88,6 +91,8 @@ static const char *boot_obstacle(Boot *b, int *ret_status) {
                 *ret_status = EXIT_FAILURE;
                 return probation_problem(m->probation);
         }
+        if (probation_boot_goes_on(m->probation))
+                return "this kernel has been booted before; after a soft reboot, what runs in it runs on";
         if (probation_boot_failed(m->probation))
                 return "the last boot applied livepatches and crashed";
         if (b->n_specs == 0)

@@ -25,7 +25,7 @@ typedef struct InspectChildSpec {
         char *const *arguments;  /* after its name, NULL-terminated; NULL: none */
         int fds[INSPECT_FDS_MAX]; /* become 0, 3, 4 …; borrowed. 1 is the answer, 2 /dev/null */
         size_t n_fds;
-        uint64_t timeout_usec;   /* 0: 10 s */
+        uint64_t timeout_usec;   /* 0: 60 s, which only one that hangs reaches: it has 10 s of processor time */
         const char *what;        /* "the module": what it reads, for messages; static */
 } InspectChildSpec;
 

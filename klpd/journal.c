@@ -48,6 +48,7 @@ struct Journal {
         uint64_t answered;  /* ... and this is what it has answered for */
         uint64_t confirmed;
         unsigned n_syncs;   /* tries since the last record */
+        unsigned haste;     /* what waits are divided by */
         uint64_t retry_usec;
         sd_event_source *writable, *retry, *sync_timer, *sync_answer, *sync_settle;
         bool complained;
@@ -197,6 +198,10 @@ static int send_entry(Journal *j, const Entry *e) {
 
 static void sync_later(Journal *j);
 
+static int add_timer(Journal *j, sd_event_source **ret, uint64_t usec, sd_event_time_handler_t handler) {
+        return sd_event_add_time_relative(j->event, ret, CLOCK_MONOTONIC, usec / j->haste, 0, handler, j);
+}
+
 static void sync_end(Journal *j) {
         j->sync_answer = sd_event_source_disable_unref(j->sync_answer);
         if (j->sync_fd >= 0)
@@ -270,8 +275,7 @@ static int on_sync_answer(sd_event_source *source, int fd, uint32_t events, void
         j->sync_timer = sd_event_source_disable_unref(j->sync_timer);
         if (r >= 0) {
                 j->n_syncs = 0;
-                r = sd_event_add_time_relative(j->event, &j->sync_settle, CLOCK_MONOTONIC, SYNC_SETTLE_USEC, 0,
-                                               on_sync_settled, j);
+                r = add_timer(j, &j->sync_settle, SYNC_SETTLE_USEC, on_sync_settled);
         }
         if (r < 0)
                 sync_later(j);
@@ -289,8 +293,7 @@ static int on_sync_timer(sd_event_source *source, uint64_t usec, void *userdata)
         if (r >= 0)
                 r = sd_event_add_io(j->event, &j->sync_answer, j->sync_fd, EPOLLIN, on_sync_answer, j);
         if (r >= 0)
-                r = sd_event_add_time_relative(j->event, &j->sync_timer, CLOCK_MONOTONIC, SYNC_TIMEOUT_USEC, 0,
-                                               on_sync_timer, j);
+                r = add_timer(j, &j->sync_timer, SYNC_TIMEOUT_USEC, on_sync_timer);
         if (r < 0) {
                 sync_end(j);
                 sync_later(j);
@@ -302,8 +305,7 @@ static int on_sync_timer(sd_event_source *source, uint64_t usec, void *userdata)
 static void sync_later(Journal *j) {
         if (j->handed <= j->confirmed || j->sync_timer || j->sync_settle || j->n_syncs >= SYNC_TRIES_MAX)
                 return;
-        if (sd_event_add_time_relative(j->event, &j->sync_timer, CLOCK_MONOTONIC, SYNC_DELAY_USEC << j->n_syncs,
-                                       0, on_sync_timer, j) < 0)
+        if (add_timer(j, &j->sync_timer, SYNC_DELAY_USEC << j->n_syncs, on_sync_timer) < 0)
                 return;
         j->n_syncs++;
 }
@@ -341,8 +343,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 static void retry_later(Journal *j) {
-        if (j->retry || sd_event_add_time_relative(j->event, &j->retry, CLOCK_MONOTONIC, j->retry_usec, 0, on_retry,
-                                                   j) < 0)
+        if (j->retry || add_timer(j, &j->retry, j->retry_usec, on_retry) < 0)
                 return;
         j->retry_usec = j->retry_usec * 2 < RETRY_USEC_MAX ? j->retry_usec * 2 : RETRY_USEC_MAX;
 }
@@ -492,7 +493,7 @@ static void on_unsent(const WalRecord *r, void *userdata) {
                 e->sequence = r->sequence;
 }
 
-int journal_new(sd_event *event, int root_fd, Wal *wal, Journal **ret) {
+int journal_new(sd_event *event, int root_fd, Wal *wal, unsigned haste, Journal **ret) {
         Journal *j;
 
         j = malloc(sizeof(*j));
@@ -504,6 +505,7 @@ int journal_new(sd_event *event, int root_fd, Wal *wal, Journal **ret) {
                 .sync_fd = -EBADF,
                 .wal = wal,
                 .waiting_end = &j->waiting,
+                .haste = haste,
                 .retry_usec = RETRY_USEC_MIN,
         };
         j->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);

@@ -32,8 +32,9 @@
 
 typedef struct Journal Journal;
 
-/* The sockets are looked up below root_fd, which is duplicated. What an earlier klpd hasn't sent is sent now. */
-int journal_new(sd_event *event, int root_fd, Wal *wal, Journal **ret);
+/* The sockets are looked up below root_fd, which is duplicated. What an earlier klpd hasn't sent is sent now.
+ * haste: its waits are so many times shorter than usual (1; more in tests). */
+int journal_new(sd_event *event, int root_fd, Wal *wal, unsigned haste, Journal **ret);
 /* Waits, at most 5 s, until journald has all of it: it learns from the running process to which unit a record
  * belongs. NULL is fine. */
 Journal *journal_free(Journal *j);

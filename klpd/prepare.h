@@ -33,6 +33,7 @@ typedef struct World {
         const Config *config;
         const Policy *policy;       /* NULL: the default one. Changes with a reload */
         const char *fleet_held_stream, *fleet_hold_reason; /* by a fleet document's rule (converge.c), or NULL */
+        unsigned haste;             /* 0; tests: looks at the kernel come so many times sooner after each other */
         const char *policy_problem; /* why nothing may be planned (the policy file is broken), or NULL */
 } World;
 

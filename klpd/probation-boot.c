@@ -66,16 +66,24 @@ static int conclude_unclean(Probation *p) {
         return 0;
 }
 
+/* Stopped for a shutdown, and here again: a soft reboot (or a shutdown that didn't come to pass). */
+static void conclude_soft_reboot(Probation *p) {
+        p->record.orderly = false;
+        (void) probation_write(p);
+        audit_send(p->world->audit, audit_begin(KLPD_MESSAGE_DAEMON, "daemon"), LOG_INFO,
+                   "A soft reboot: the kernel, and the livepatches in it, ran on; trials and the boot mark "
+                   "count from its own boot");
+}
+
 /* Once per boot. A soft reboot is a restart (same boot id), kexec is a boot. */
 void probation_conclude_boot(Probation *p) {
         HostRecord *r = &p->record;
         int k = 0;
 
-        if (streq_ptr(r->boot_id, p->boot_id)) {
-                if (r->orderly) { /* that was a soft reboot, or a shutdown that didn't come to pass */
-                        r->orderly = false;
-                        (void) probation_write(p);
-                }
+        p->goes_on = streq_ptr(r->boot_id, p->boot_id);
+        if (p->goes_on) {
+                if (r->orderly)
+                        conclude_soft_reboot(p);
                 return;
         }
         if (r->boot_id && !r->orderly)

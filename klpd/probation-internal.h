@@ -9,7 +9,7 @@ struct Probation {
         HostRecord record;
         char *problem;
         char boot_id[64];
-        bool boot_failed;
+        bool boot_failed, goes_on; /* see probation_boot_failed(), probation_boot_goes_on() */
         char **quarantined; /* digests of the record's */
         char **resumed;     /* names of trials of earlier boots that are still to be resumed */
         sd_event_source *timer;

@@ -151,6 +151,10 @@ bool probation_boot_failed(const Probation *p) {
         return p->boot_failed;
 }
 
+bool probation_boot_goes_on(const Probation *p) {
+        return p->goes_on;
+}
+
 static bool same_content(const HostPatch *h, const Patch *patch) {
         return h && patch->digest && streq(h->digest, patch->digest);
 }

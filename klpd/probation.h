@@ -42,6 +42,9 @@ char *const *probation_quarantined(const Probation *p); /* digests, for the rule
 const char *probation_standing(const Probation *p, const Patch *patch);
 /* The last boot left a mark: nothing is applied in this one. */
 bool probation_boot_failed(const Probation *p);
+/* Another klpd has begun this boot before: this one is a restart, or comes after a soft reboot. What that one
+ * found at the beginning (probation_boot_failed()) isn't known any more. */
+bool probation_boot_goes_on(const Probation *p);
 
 /* Called after each change of the record. */
 void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *userdata);

@@ -36,6 +36,10 @@ typedef enum View {
 static void settle_check(Transaction *t);
 static void settle_arm(Transaction *t);
 
+static uint64_t settle_grace(const Transaction *t) {
+        return t->world->haste > 0 ? EVENT_GRACE_USEC / t->world->haste : EVENT_GRACE_USEC;
+}
+
 static int settle_view(Transaction *t, View *ret) {
         Hands *hands = t->world->hands;
         KernelPatch kernel;
@@ -57,7 +61,7 @@ static int settle_view(Transaction *t, View *ret) {
                 /* All but said: the event is on its way, with the time at which it ended. */
                 if (!t->ended && t->agreed_usec == 0)
                         t->agreed_usec = now_usec(CLOCK_MONOTONIC);
-                if (!t->ended && now_usec(CLOCK_MONOTONIC) - t->agreed_usec < EVENT_GRACE_USEC)
+                if (!t->ended && now_usec(CLOCK_MONOTONIC) - t->agreed_usec < settle_grace(t))
                         return 0;
         }
         *ret = enabled != t->disable ? VIEW_IN_FORCE : VIEW_NOT_IN_FORCE;
@@ -421,7 +425,7 @@ static bool settle_is_over(Transaction *t) {
         if (!t->written || settle_view(t, &view) < 0)
                 return false;
         if (view == VIEW_UNDER_WAY &&
-            (t->agreed_usec == 0 || transaction_arm_deadline(t, EVENT_GRACE_USEC) < 0))
+            (t->agreed_usec == 0 || transaction_arm_deadline(t, settle_grace(t)) < 0))
                 return false;
         settle_check(t);
         return true;

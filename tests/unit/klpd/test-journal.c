@@ -117,7 +117,7 @@ static void journald_stop(Fixture *f) {
 
 static void klpd_start(Fixture *f) {
         assert_int_equal(wal_open(f->tree.fd, "log", &f->wal), 0);
-        assert_int_equal(journal_new(f->event, f->tree.fd, f->wal, &f->journal), 0);
+        assert_int_equal(journal_new(f->event, f->tree.fd, f->wal, 100, &f->journal), 0);
 }
 
 static void klpd_stop(Fixture *f) {

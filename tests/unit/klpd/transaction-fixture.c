@@ -56,6 +56,7 @@ int setup(void **state) {
                         .repository = f->repository,
                         .audit = f->audit,
                         .config = &f->config,
+                        .haste = 20,
         };
         *state = f;
         return 0;
