@@ -63,6 +63,19 @@ crash_guest() {
         exit 0
 }
 
+# The same kernel, a new userspace; or another kernel, after an orderly shutdown, or ("now") without one.
+soft_reboot_guest() {
+        echo soft >"$state/next"
+        exit 0
+}
+
+kexec_guest() {
+        cat /dev/vdb >"$KEEP/vmlinuz" && cat /dev/vdc >"$KEEP/initrd"
+        must "the next kernel is loaded" kexec --load "$KEEP/vmlinuz" --initrd="$KEEP/initrd" --reuse-cmdline
+        echo "kexec $*" >"$state/next"
+        exit 0
+}
+
 # For what resets the guest itself, at a moment that nobody else can know, within this boot: as crash_guest, said beforehand.
 # The checks so far must have passed, or the scenario ends here.
 reset_expected() {
