@@ -260,15 +260,18 @@ static void test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was
         enabled(f, REQUEST_APPLY, "a", DIGEST_A);
         assert_int_equal(boot_shutdown(f->tree.fd), 0);
         boot(f, "two");
+        assert_false(probation_boot_goes_on(f->probation));
         assert_int_equal(probation_mark(f->probation), 0);
         /* The daemon of the same boot, a soft reboot: nothing is concluded. */
         boot(f, "two");
+        assert_true(probation_boot_goes_on(f->probation));
         assert_non_null(record(f)->mark);
         assert_int_equal(record(f)->n_accepted, 1);
         assert_int_equal(boot_shutdown(f->tree.fd), 0);
         boot(f, "two");
         assert_false(record(f)->orderly);
         boot(f, "three");
+        assert_false(probation_boot_goes_on(f->probation));
         assert_true(probation_boot_failed(f->probation));
         assert_int_equal(record(f)->n_accepted, 0);
         assert_int_equal(record(f)->n_quarantine, 1);
