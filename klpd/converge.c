@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <syslog.h>
 
+#include "klpd/clock-watch.h"
 #include "klpd/converge.h"
 #include "klpd/fleet-watch.h"
 #include "klpd/log.h"
@@ -200,16 +201,18 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* Counted from what the clock says now: if it is set, converge_clock_set() comes, and decides again. */
 static void arm_timer(Converge *c, const FleetDecision *d) {
-        uint64_t usec = d->verdict == FLEET_WAIT ? d->until : 0;
+        uint64_t now = converge_now(c);
         int r = 0;
 
         c->timer = sd_event_source_disable_unref(c->timer);
         if (d->verdict == FLEET_WAIT && (d->gates & FLEET_GATE_CLOCK))
                 r = sd_event_add_time_relative(c->manager->event, &c->timer, CLOCK_MONOTONIC, CLOCK_CHECK_USEC,
                                                1000000, on_timer, c);
-        else if (usec > 0) /* absolute, so that it comes at the right time also when the clock is set */
-                r = sd_event_add_time(c->manager->event, &c->timer, CLOCK_REALTIME, usec, 0, on_timer, c);
+        else if (d->again > 0)
+                r = sd_event_add_time_relative(c->manager->event, &c->timer, CLOCK_BOOTTIME,
+                                               d->again > now ? d->again - now : 0, 1, on_timer, c);
         if (r < 0)
                 log_error("Can't wait for the time at which the fleet document lets this host change: %s",
                           strerror(-r));
@@ -417,6 +420,15 @@ static void on_loaded(void *userdata) {
         converge_kick(c);
 }
 
+void converge_clock_set(void *userdata) {
+        Converge *c = userdata;
+
+        if (!c->started)
+                return;
+        fleet_loader_clock_set(c->loader);
+        converge_kick(c);
+}
+
 static void on_document_problem(const FleetSource *s, const char *result, void *userdata) {
         Converge *c = userdata;
         AuditRecord *r = audit_begin(KLPD_MESSAGE_FLEET, "fleet");
@@ -516,6 +528,7 @@ Converge *converge_free(Converge *c) {
         c->manager->world.fleet_held_stream = c->manager->world.fleet_hold_reason = NULL;
         fleet_loader_free(c->loader);
         fleet_watch_free(c->repository_watch);
+        clock_watch_free(c->clock_watch);
         repository_wait_free(c->repository_wait);
         sd_event_source_disable_unref(c->kick);
         sd_event_source_disable_unref(c->timer);
@@ -556,6 +569,8 @@ void converge_start(Converge *c) {
                              &c->loader);
         if (r >= 0)
                 r = watch_repository(c);
+        if (r >= 0)
+                r = clock_watch_new(c->manager->event, converge_clock_set, c, &c->clock_watch);
         if (r >= 0)
                 r = fleet_loader_reload(c->loader, true);
         if (r < 0) {

@@ -57,6 +57,7 @@ struct Converge {
         FleetLoader *loader;
         struct FleetWatch *repository_watch;
         RepositoryWait *repository_wait;
+        struct ClockWatch *clock_watch;
         FleetRecord record;
         char *record_problem;   /* it can't be trusted: nothing is done */
         sd_event_source *kick, *timer, *retry;
@@ -104,6 +105,8 @@ void converge_read(Converge *c);
 void converge_start(Converge *c);
 /* Something may have changed: decides again, soon. */
 void converge_kick(Converge *c);
+/* CLOCK_REALTIME was set: whatever waits for a time, or was refused because of it. userdata: the Converge. */
+void converge_clock_set(void *userdata);
 /* Configuration, policy and documents afresh. */
 void converge_reload(Converge *c);
 /* A job is over, whoever it was for. */

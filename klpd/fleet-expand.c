@@ -4,7 +4,8 @@
  * expands the windows, and writes for each document
  *
  *   uint32_t problem: 0, or the length of a text that follows
- *   for each window of each rule, if there is no problem: uint32_t n, then n FleetInterval
+ *   for each window of each rule, if there is no problem: uint32_t n, MORE added if it opens again after these,
+ *   then n FleetInterval
  *
  * It writes when it has all, so that a pipe that isn't read can't make a difference. Both sides are the same
  * program, and still every length is checked: the child runs another program's output through its memory.
@@ -23,6 +24,7 @@
 
 #define PROBLEM_MAX 1024U
 #define READ_SIZE 65536U
+#define MORE (UINT32_C(1) << 31)
 
 struct FleetExpand {
         FleetDocument **list;
@@ -77,9 +79,10 @@ static bool put_windows(FILE *f, const FleetDocument *d) {
         for (size_t i = 0; i < d->n_rules; i++)
                 for (size_t k = 0; k < d->rules[i].n_windows; k++) {
                         const FleetWindow *w = &d->rules[i].windows[k];
-                        uint32_t n = (uint32_t) w->n_intervals;
+                        uint32_t n = (uint32_t) w->n_intervals | (w->more ? MORE : 0);
 
-                        if (!put(f, &n, sizeof(n)) || !put(f, w->intervals, n * sizeof(*w->intervals)))
+                        if (!put(f, &n, sizeof(n)) ||
+                            !put(f, w->intervals, w->n_intervals * sizeof(*w->intervals)))
                                 return false;
                 }
         return true;
@@ -142,9 +145,14 @@ static int read_windows(Reader *r, const FleetDocument *shape, FleetDocument *d)
                 for (size_t k = 0; k < shape->rules[i].n_windows; k++) {
                         _cleanup_free_ FleetInterval *intervals = NULL;
                         uint32_t n;
+                        bool more;
                         int q;
 
-                        if (!get(r, &n, sizeof(n)) || n > FLEET_CALENDAR_OCCURRENCES)
+                        if (!get(r, &n, sizeof(n)))
+                                return -EBADMSG;
+                        more = n & MORE;
+                        n &= ~MORE;
+                        if (n > FLEET_CALENDAR_OCCURRENCES)
                                 return -EBADMSG;
                         intervals = calloc(n + 1, sizeof(*intervals));
                         if (!intervals)
@@ -156,6 +164,7 @@ static int read_windows(Reader *r, const FleetDocument *shape, FleetDocument *d)
                         q = fleet_window_set_intervals(&d->rules[i].windows[k], intervals, n);
                         if (q < 0)
                                 return q;
+                        d->rules[i].windows[k].more = more;
                 }
         return 0;
 }

@@ -4,59 +4,12 @@
  * loop, and puts it in its place at the end; until then, a document that is to stay belongs to the old list
  * and is only pointed to (FleetNext.keep). What changes meanwhile begins another load after this one.
  */
-#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#include "klpd/fleet-calendar.h"
-#include "klpd/fleet-expand.h"
 #include "klpd/fleet-files.h"
-#include "klpd/fleet-kept.h"
-#include "klpd/fleet-load.h"
+#include "klpd/fleet-load-internal.h"
 #include "klpd/fleet-slot.h"
-#include "klpd/fleet-watch.h"
-#include "klpd/livepatch-sysfs-read.h"
-#include "klpd/log.h"
-#include "klpd/sealed-memfd.h"
-#include "policy/json.h"
-
-#define EXPAND_AGAIN_MIN_USEC (UINT64_C(60) * 1000000)
-#define EXPAND_RETRY_USEC (UINT64_C(600) * 1000000)
-
-typedef struct FleetNext {
-        FleetSource source;
-        size_t keep; /* index + 1 in the list in force of what stays in force under this name; 0: nothing */
-        bool same;   /* the file is the one that was looked at before */
-        bool refused; /* the problem is no mistake in the file, but what it is: a replay, a wrong signature */
-        FleetKept bytes; /* what is looked at: the file's, or what was kept of an earlier one */
-        char *why;       /* the file's problem, while what was kept is looked at in its place */
-} FleetNext;
-
-struct FleetLoader {
-        const World *world;
-        FleetLoaderHandlers handlers;
-        char prefix[32]; /* of paths in the file system: "" where the root is "/" */
-        FleetWatch *watch;
-        sd_event_source *step, *expand_again;
-
-        FleetSource *sources;
-        size_t n;
-        FleetSet *set;
-        FleetSource failure; /* the directories can't be read: path and problem */
-
-        /* the load that is under way */
-        bool loading, afresh, again, again_afresh;
-        FleetNext *next;
-        size_t n_next, at;
-        HandsSignature *check;
-        FleetExpand *expand;
-        FleetDocument **expanded;
-        size_t *expanded_at, n_expanded;
-        bool renewing; /* the windows of what is in force are looked up again */
-};
-
-static int loader_step(FleetLoader *l);
-static void loader_arm_expansion(FleetLoader *l, uint64_t at_least);
 
 /* ---- the object ---- */
 
@@ -75,7 +28,7 @@ static void next_done(FleetNext *n) {
         n->why = (free(n->why), NULL);
 }
 
-static void loader_drop_next(FleetLoader *l) {
+void fleet_loader_drop(FleetLoader *l) {
         Hands *hands = l->world->hands;
 
         l->check = l->check ? hands->vtable->signature_free(l->check) : NULL;
@@ -88,15 +41,16 @@ static void loader_drop_next(FleetLoader *l) {
         l->expanded_at = (free(l->expanded_at), NULL);
         l->n_expanded = 0;
         l->step = sd_event_source_disable_unref(l->step);
-        l->loading = l->renewing = false;
+        l->loading = l->renewing = l->look_again = false;
 }
 
 FleetLoader *fleet_loader_free(FleetLoader *l) {
         if (!l)
                 return NULL;
-        loader_drop_next(l);
+        fleet_loader_drop(l);
         fleet_watch_free(l->watch);
-        sd_event_source_disable_unref(l->expand_again);
+        sd_event_source_disable_unref(l->renew);
+        sd_event_source_disable_unref(l->timely);
         fleet_set_free(l->set);
         for (size_t i = 0; i < l->n; i++)
                 source_done(&l->sources[i]);
@@ -144,6 +98,10 @@ int fleet_loader_new(const World *world, const FleetLoaderHandlers *handlers, Fl
                 return r;
         *ret = TAKE_PTR(l);
         return 0;
+}
+
+uint64_t fleet_loader_now(const FleetLoader *l) {
+        return l->handlers.now(l->handlers.userdata);
 }
 
 const FleetSet *fleet_loader_set(const FleetLoader *l) {
@@ -266,122 +224,12 @@ static int find_all(FleetLoader *l) {
         return r;
 }
 
-/* ---- one file ---- */
+/* ---- one after the other ---- */
 
-static _printf_(3, 4) void set_problem(FleetNext *n, bool refused, const char *format, ...) {
-        _cleanup_free_ char *text = NULL;
-        va_list ap;
-
-        free(n->source.problem);
-        va_start(ap, format);
-        if (vasprintf(&text, format, ap) < 0)
-                text = NULL;
-        va_end(ap);
-        if (!n->why) {
-                n->refused = refused;
-                n->source.problem = TAKE_PTR(text);
-        } else if (asprintf(&n->source.problem, "%s; nor can the earlier version be used that klpd has kept: %s",
-                            n->why, text ?: "out of memory") < 0)
-                n->source.problem = NULL;
-        if (!n->source.problem)
-                n->source.problem = strdup("out of memory");
-        n->source.document = fleet_document_free(n->source.document);
-        n->source.kept = false;
-}
-
-static bool same_file(const struct stat *a, const struct stat *b) {
-        return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-               a->st_mode == b->st_mode && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-               a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
-               a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
-static void next_path(const FleetLoader *l, const FleetNext *n, const char *suffix, char *buf) {
-        (void) snprintf(buf, PATH_MAX, "%s%s%s", l->prefix, n->source.path, suffix);
-}
-
-static int copy_text(char **field, const char *s) {
-        free(*field);
-        *field = s ? strdup(s) : NULL;
-        return s && !*field ? -ENOMEM : 0;
-}
-
-/* The same file as before has the same outcome as before. */
-static bool take_same(FleetLoader *l, FleetNext *n) {
-        const FleetSource *old = n->keep > 0 ? &l->sources[n->keep - 1] : NULL;
-
-        if (l->afresh || !old || !streq(old->path, n->source.path) || !same_file(&old->st, &n->source.st) ||
-            !same_file(&old->st_signature, &n->source.st_signature))
-                return false;
-        n->same = true;
-        return copy_text(&n->source.problem, old->problem) >= 0;
-}
-
-/* Signed, by the key that is signer, or not at all (NULL). */
-static int next_parse(FleetLoader *l, FleetNext *n, const char *signer) {
-        _cleanup_fleet_document_free_ FleetDocument *d = NULL;
-        PolicyError error = {};
-        char words[700];
-        int r;
-
-        r = fleet_file_parse(n->source.path, n->bytes.text, n->bytes.size, &d, &error);
-        if (r < 0) {
-                set_problem(n, false, "%s", *error.message ? policy_error_format(&error, NULL, words, sizeof(words))
-                                                           : strerror(-r));
-                return 0;
-        }
-        if (signer) {
-                const char *name = d->name ?: n->source.name;
-                uint64_t last;
-
-                /* It has to come out of the record as it went in. */
-                for (const unsigned char *p = (const unsigned char *) name; *p; p++)
-                        if (*p < ' ' || *p >= 0x7f) {
-                                set_problem(n, true, "a signed document needs a name of plain letters");
-                                return 0;
-                        }
-                last = l->handlers.last_serial(signer, name, l->handlers.userdata);
-
-                if (fleet_serial_check(last, d->serial, &error) < 0) {
-                        set_problem(n, true, "%s", error.message);
-                        return 0;
-                }
-                n->source.signer = strdup(signer);
-                if (!n->source.signer)
-                        return -ENOMEM;
-        }
-        n->source.document = TAKE_PTR(d);
-        n->source.kept = n->why;
-        return 0;
-}
-
-static bool next_judge(FleetLoader *l, FleetNext *n);
-
-/* Since klpd has started, the file was never good: what was kept of it before is looked at in its place. True: it
- * is done with, or there is nothing kept; false: an answer comes later. */
-static bool next_take_kept(FleetLoader *l, FleetNext *n) {
-        FleetKept kept = {};
-        int r;
-
-        if (n->source.document || n->source.network || n->keep > 0 || n->same || n->why)
-                return true;
-        r = fleet_kept_read(l->world->root_fd, n->source.name, &kept);
-        if (r == -ENOENT)
-                return true;
-        n->why = TAKE_PTR(n->source.problem);
-        if (r < 0) {
-                set_problem(n, n->refused, "%s", strerror(-r));
-                return true;
-        }
-        fleet_kept_done(&n->bytes);
-        n->bytes = kept;
-        return next_judge(l, n);
-}
-
-static void loader_go_on(FleetLoader *l) {
+void fleet_loader_file_done(FleetLoader *l) {
         FleetNext *n = &l->next[l->at];
 
-        if (!next_take_kept(l, n))
+        if (!fleet_next_take_kept(l, n))
                 return;
         if (n->source.kept && !n->source.problem)
                 n->source.problem = strdup(n->why);
@@ -389,109 +237,6 @@ static void loader_go_on(FleetLoader *l) {
         if (sd_event_source_set_enabled(l->step, SD_EVENT_ONESHOT) < 0)
                 log_error("Can't go on reading fleet documents");
 }
-
-static void on_signature(int r, const char *text, const SignatureVerdict *verdict, void *userdata) {
-        FleetLoader *l = userdata;
-        FleetNext *n = &l->next[l->at];
-
-        if (r < 0)
-                set_problem(n, false, "its signature can't be checked: %s", *text ? text : strerror(-r));
-        else if (verdict->status != SIGNATURE_GOOD)
-                set_problem(n, true, "it has %s: %s",
-                            verdict->status == SIGNATURE_MISSING ? "no signature" : "no signature that counts",
-                            verdict->reason);
-        else {
-                n->source.valid_until_usec = verdict->valid_until_usec;
-                if (next_parse(l, n, verdict->key) < 0)
-                        set_problem(n, false, "out of memory");
-        }
-        l->check = l->world->hands->vtable->signature_free(l->check);
-        loader_go_on(l);
-}
-
-/* 0: the answer comes later. */
-static int next_check(FleetLoader *l, const FleetNext *n) {
-        _cleanup_close_ int fd = -EBADF, signature_fd = -EBADF;
-        Hands *hands = l->world->hands;
-        int r;
-
-        r = sealed_memfd_new_from_bytes(n->bytes.text, n->bytes.size, "fleet-document", &fd);
-        if (r >= 0 && n->bytes.signature)
-                r = sealed_memfd_new_from_bytes(n->bytes.signature, n->bytes.signature_size, "fleet-signature",
-                                                &signature_fd);
-        if (r < 0)
-                return r;
-        return hands->vtable->check_signature(hands,
-                                              &(SignatureSpec) {
-                                                      .use = SIGNATURE_USE_DOCUMENT,
-                                                      .content_fd = fd,
-                                                      .signature_fd = signature_fd,
-                                                      .now_usec = l->handlers.now(l->handlers.userdata),
-                                              },
-                                              on_signature, l, &l->check);
-}
-
-static bool signature_required(const FleetLoader *l, const FleetNext *n) {
-        const Policy *policy = l->world->policy ?: policy_default();
-
-        return n->source.network || policy->require_signature || l->world->policy_problem;
-}
-
-/* True: it is done with; false: an answer comes later. */
-static bool next_judge(FleetLoader *l, FleetNext *n) {
-        int r;
-
-        if (n->bytes.signature || signature_required(l, n)) {
-                r = next_check(l, n);
-                if (r >= 0)
-                        return false;
-                set_problem(n, false, "its signature can't be checked: %s", strerror(-r));
-                return true;
-        }
-        r = next_parse(l, n, NULL);
-        if (r < 0)
-                set_problem(n, false, "%s", strerror(-r));
-        return true;
-}
-
-/* As next_judge(). */
-static bool next_read(FleetLoader *l, FleetNext *n) {
-        char path[PATH_MAX], signature[PATH_MAX];
-        int r;
-
-        next_path(l, n, "", path);
-        next_path(l, n, FLEET_SIGNATURE_SUFFIX, signature);
-        if (n->same) /* vanished */
-                return true;
-        if (stat(path, &n->source.st) < 0) {
-                set_problem(n, false, "can't be read: %s", strerror(errno));
-                return true;
-        }
-        if (stat(signature, &n->source.st_signature) < 0)
-                n->source.st_signature = (struct stat) {};
-        if (take_same(l, n))
-                return true;
-        /* What comes over the network needs a signature anyway. */
-        if (!n->source.network && n->source.st.st_mode & (S_IWGRP | S_IWOTH)) {
-                set_problem(n, true, "it may be written by others than its owner (chmod go-w)");
-                return true;
-        }
-        r = fleet_file_read(path, JSON_SIZE_MAX, &n->bytes.text, &n->bytes.size);
-        if (r >= 0) {
-                r = fleet_file_read(signature, SIGNATURE_SIZE_MAX, &n->bytes.signature, &n->bytes.signature_size);
-                if (r == -ENOENT)
-                        r = 0;
-        }
-        if (r < 0) {
-                set_problem(n, false, "can't be read: %s", strerror(-r));
-                return true;
-        }
-        return next_judge(l, n);
-}
-
-/* ---- windows ---- */
-
-static void on_expanded(int r, const char *text, char *const *problems, void *userdata);
 
 static int loader_expand(FleetLoader *l) {
         l->expanded = calloc(l->n_next + 1, sizeof(*l->expanded));
@@ -509,67 +254,14 @@ static int loader_expand(FleetLoader *l) {
         if (l->n_expanded == 0)
                 return 0;
         return fleet_expand_new(l->world->event, l->expanded, l->n_expanded,
-                                l->handlers.now(l->handlers.userdata), on_expanded, l, &l->expand);
-}
-
-static int on_expand_again(sd_event_source *source, uint64_t usec, void *userdata);
-
-/* Windows are known for a number of occurrences only: half way through, they are looked up again. */
-static void loader_arm_expansion(FleetLoader *l, uint64_t at_least) {
-        uint64_t now = l->handlers.now(l->handlers.userdata), after = UINT64_MAX;
-        int r;
-
-        l->expand_again = sd_event_source_disable_unref(l->expand_again);
-        for (size_t i = 0; i < l->n; i++)
-                for (size_t k = 0; l->sources[i].document && k < l->sources[i].document->n_rules; k++) {
-                        const FleetRule *rule = &l->sources[i].document->rules[k];
-
-                        for (size_t w = 0; w < rule->n_windows; w++) {
-                                size_t n = rule->windows[w].n_intervals;
-                                uint64_t end = n > 0 ? rule->windows[w].intervals[n - 1].end : 0;
-
-                                if (end > now && (end - now) / 2 < after)
-                                        after = (end - now) / 2;
-                        }
-                }
-        if (after == UINT64_MAX)
-                return;
-        if (after < at_least)
-                after = at_least;
-        r = sd_event_add_time_relative(l->world->event, &l->expand_again, CLOCK_BOOTTIME, after, 1000000,
-                                       on_expand_again, l);
-        if (r < 0)
-                log_error("Can't look up maintenance windows again: %s", strerror(-r));
-}
-
-static int on_expand_again(sd_event_source *source, uint64_t usec, void *userdata) {
-        FleetLoader *l = userdata;
-        int r;
-
-        l->expand_again = sd_event_source_disable_unref(l->expand_again);
-        if (l->loading)
-                return 0; /* its end arms the timer again */
-        l->expanded = calloc(l->n + 1, sizeof(*l->expanded));
-        if (!l->expanded)
-                return 0;
-        for (size_t i = 0; i < l->n; i++)
-                if (l->sources[i].document && fleet_document_has_windows(l->sources[i].document))
-                        l->expanded[l->n_expanded++] = l->sources[i].document;
-        l->loading = l->renewing = true;
-        r = fleet_expand_new(l->world->event, l->expanded, l->n_expanded,
-                             l->handlers.now(l->handlers.userdata), on_expanded, l, &l->expand);
-        if (r < 0) {
-                log_warning("Can't look up maintenance windows again: %s", strerror(-r));
-                loader_drop_next(l);
-                loader_arm_expansion(l, EXPAND_RETRY_USEC);
-        }
-        return 0;
+                                fleet_loader_now(l), fleet_loader_expanded, l, &l->expand);
 }
 
 /* ---- the end of a load ---- */
 
-static void loader_end(FleetLoader *l) {
-        loader_drop_next(l);
+void fleet_loader_end(FleetLoader *l) {
+        fleet_loader_drop(l);
+        l->look_again = TAKE_GENERIC(l->again_look, false);
         if (TAKE_GENERIC(l->again, false))
                 (void) fleet_loader_reload(l, TAKE_GENERIC(l->again_afresh, false));
         l->handlers.changed(l->handlers.userdata);
@@ -588,7 +280,7 @@ static void next_check_serial(FleetLoader *l, FleetNext *n) {
                 return;
         r = l->handlers.serial(n->source.signer, name, d->serial, l->handlers.userdata);
         if (r < 0)
-                set_problem(n, false, "its serial can't be written down: %s", strerror(-r));
+                fleet_next_problem(n, false, "its serial can't be written down: %s", strerror(-r));
 }
 
 /* What stays in force of the old list; problems that are new are told. */
@@ -602,7 +294,6 @@ static void next_settle(FleetLoader *l, FleetNext *n) {
         n->source.document = TAKE_PTR(old->document);
         n->source.kept = old->kept;
         n->source.signer = (free(n->source.signer), TAKE_PTR(old->signer));
-        n->source.valid_until_usec = old->valid_until_usec;
 }
 
 /* For the next klpd: what is in force now, in case that the file is broken then. Of a file that is gone, nothing. */
@@ -677,27 +368,21 @@ static void loader_finish(FleetLoader *l) {
                 l->failure.path = strdup("fleet.d");
                 l->failure.problem = strdup(strerror(-r));
         }
-        loader_arm_expansion(l, EXPAND_AGAIN_MIN_USEC);
-        loader_end(l);
+        fleet_loader_arm(l);
+        fleet_loader_end(l);
 }
 
-static void on_expanded(int r, const char *text, char *const *problems, void *userdata) {
+void fleet_loader_expanded(int r, const char *text, char *const *problems, void *userdata) {
         FleetLoader *l = userdata;
 
         l->expand = fleet_expand_free(l->expand);
         if (l->renewing) {
-                if (r < 0)
-                        log_warning("Can't look up maintenance windows again: %s", text);
-                for (size_t i = 0; r >= 0 && i < l->n_expanded; i++)
-                        if (problems[i])
-                                log_warning("%s: %s", l->expanded[i]->source, problems[i]);
-                loader_arm_expansion(l, EXPAND_RETRY_USEC);
-                loader_end(l);
+                fleet_loader_renewed(l, r, text, problems);
                 return;
         }
         for (size_t i = 0; i < l->n_expanded; i++)
                 if (r < 0 || problems[i])
-                        set_problem(&l->next[l->expanded_at[i]], false, "%s", r < 0 ? text : problems[i]);
+                        fleet_next_problem(&l->next[l->expanded_at[i]], false, "%s", r < 0 ? text : problems[i]);
         loader_finish(l);
 }
 
@@ -705,14 +390,14 @@ static int loader_step(FleetLoader *l) {
         int r;
 
         if (l->at < l->n_next) {
-                if (next_read(l, &l->next[l->at]))
-                        loader_go_on(l);
+                if (fleet_next_read(l, &l->next[l->at]))
+                        fleet_loader_file_done(l);
                 return 0;
         }
         r = loader_expand(l);
         if (r < 0) {
                 for (size_t i = 0; i < l->n_expanded; i++)
-                        set_problem(&l->next[l->expanded_at[i]], false, "its windows can't be expanded: %s",
+                        fleet_next_problem(&l->next[l->expanded_at[i]], false, "its windows can't be expanded: %s",
                                     strerror(-r));
         }
         if (!l->expand)
@@ -725,7 +410,7 @@ static int on_step(sd_event_source *source, void *userdata) {
 }
 
 static int on_failed(sd_event_source *source, void *userdata) {
-        loader_end(userdata);
+        fleet_loader_end(userdata);
         return 0;
 }
 
@@ -745,6 +430,6 @@ int fleet_loader_reload(FleetLoader *l, bool afresh) {
                 l->handlers.problem(&l->failure, "broken", l->handlers.userdata);
         r = sd_event_add_defer(l->world->event, &l->step, failed ? on_failed : on_step, l);
         if (r < 0)
-                loader_drop_next(l);
+                fleet_loader_drop(l);
         return r;
 }

@@ -16,6 +16,10 @@
  * policy has require_signature, or where the file has one. Documents from the network come last and mask
  * nothing; one that isn't good is left out, and what was good of that name stays. `serial` counts per signer and
  * name for signed documents: the record (fleet-record.h) has the new one before the document is in force.
+ *
+ * Time: a document ends when the first of its signature's certificates does. One that was refused because a
+ * certificate isn't valid yet is looked at again when it is, and, as one whose certificate has expired is, when
+ * the clock is set. Windows are looked up again half way through what is known of them, and when the clock is set.
  */
 #pragma once
 
@@ -30,13 +34,13 @@ typedef struct FleetSource {
         bool network;
         FleetDocument *document; /* in force, or NULL */
         char *signer;            /* of that, or NULL: unsigned */
-        uint64_t valid_until_usec; /* of the signature's certificates; 0: unsigned */
         char *problem;           /* why the file isn't what is in force, or NULL */
         bool kept;               /* what is in force is what was kept on disk, from before klpd's start */
 
         /* private: the file that the document, or the problem, was made from */
         struct stat st, st_signature;
-        uint64_t expanded_usec; /* when windows were looked up */
+        bool untimely;        /* the problem is one of time: a certificate that isn't valid yet, or any more */
+        uint64_t timely_usec; /* when it is worth another look, CLOCK_REALTIME; 0: only if the clock is set */
 } FleetSource;
 
 typedef struct FleetLoader FleetLoader;
@@ -60,6 +64,9 @@ DEFINE_CLEANUP(FleetLoader *, fleet_loader_free);
 /* Begins, or begins again: the handler `changed` is called later, at least once. afresh: also what seems to
  * be the same is read again (the policy or the record has changed). */
 int fleet_loader_reload(FleetLoader *l, bool afresh);
+
+/* The clock has jumped (clock-watch.h). */
+void fleet_loader_clock_set(FleetLoader *l);
 
 /* Since the first load, until the next `changed`. NULL: not loaded yet. */
 const FleetSet *fleet_loader_set(const FleetLoader *l);

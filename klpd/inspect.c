@@ -13,8 +13,8 @@
  * With --signature USE NOW (signature.h; NOW in microseconds of CLOCK_REALTIME): 0 is what was signed, 3 the trusted
  * certificates, 4, if it is open, the detached signature; the answer is
  *
- *   {"signature": "good"|"wrong"|"missing", "signer": string, "key": string, "valid-until": number,
- *    "appended": bool, "reason": string}
+ *   {"signature": "good"|"wrong"|"missing", "signer": string, "key": string, "valid-from": number,
+ *    "valid-until": number, "appended": bool, "reason": string}
  *
  * Exit status 0 if there is an answer, also one that refuses. Nothing here is trusted by klpd but as a claim
  * about bytes.
@@ -137,6 +137,7 @@ static int answer_verdict(const SignatureVerdict *v) {
         json_object_object_add(object, "signer", json_object_new_string(v->signer));
         json_object_object_add(object, "key", json_object_new_string(v->key));
         json_object_object_add(object, "valid-until", json_object_new_int64((int64_t) v->valid_until_usec));
+        json_object_object_add(object, "valid-from", json_object_new_int64((int64_t) v->valid_from_usec));
         json_object_object_add(object, "appended", json_object_new_boolean(v->appended));
         json_object_object_add(object, "reason", json_object_new_string(v->reason));
         r = answer(object);

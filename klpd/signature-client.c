@@ -152,14 +152,17 @@ static bool take_text(struct json_object *answer, const char *key, char *buf, si
 static int take_verdict(struct json_object *answer, SignatureVerdict *v) {
         struct json_object *status = inspect_answer_member(answer, "signature", json_type_string),
                            *until = inspect_answer_member(answer, "valid-until", json_type_int),
+                           *from = inspect_answer_member(answer, "valid-from", json_type_int),
                            *appended = inspect_answer_member(answer, "appended", json_type_boolean);
 
-        if (!status || !until || !appended || json_object_get_int64(until) < 0 ||
+        if (!status || !until || !from || !appended || json_object_get_int64(until) < 0 ||
+            json_object_get_int64(from) < 0 ||
             !take_text(answer, "signer", v->signer, sizeof(v->signer)) ||
             !take_text(answer, "key", v->key, sizeof(v->key)) ||
             !take_text(answer, "reason", v->reason, sizeof(v->reason)))
                 return -EPROTO;
         v->valid_until_usec = (uint64_t) json_object_get_int64(until);
+        v->valid_from_usec = (uint64_t) json_object_get_int64(from);
         v->appended = json_object_get_boolean(appended);
         if (streq(json_object_get_string(status), "good"))
                 v->status = SIGNATURE_GOOD;

@@ -159,6 +159,7 @@ static _printf_(2, 3) void wrong(SignatureVerdict *v, const char *format, ...) {
         va_list ap;
 
         v->status = SIGNATURE_WRONG;
+        v->valid_from_usec = v->valid_until_usec = 0;
         va_start(ap, format);
         (void) vsnprintf(v->reason, sizeof(v->reason), format, ap);
         va_end(ap);
@@ -312,6 +313,13 @@ static void take_chain(Check *c, X509_STORE_CTX *ctx) {
         }
 }
 
+static void take_untimely(Check *c, const X509 *certificate) {
+        if (!certificate)
+                return;
+        c->verdict->valid_from_usec = time_to_usec(X509_get0_notBefore(certificate));
+        c->verdict->valid_until_usec = time_to_usec(X509_get0_notAfter(certificate));
+}
+
 static bool check_trust(Check *c, X509 *certificate, const char *name) {
         _cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
         X509_VERIFY_PARAM *param;
@@ -342,6 +350,8 @@ static bool check_trust(Check *c, X509 *certificate, const char *name) {
         else
                 wrong(c->verdict, "it was signed by '%s', and that isn't trusted: %s", name,
                       X509_verify_cert_error_string(error));
+        if (error == X509_V_ERR_CERT_NOT_YET_VALID || error == X509_V_ERR_CERT_HAS_EXPIRED)
+                take_untimely(c, X509_STORE_CTX_get_current_cert(ctx));
         return false;
 }
 
@@ -362,6 +372,7 @@ static bool check_certificate(Check *c, X509 *certificate) {
         }
         (void) snprintf(c->verdict->signer, sizeof(c->verdict->signer), "%s", name);
         c->verdict->reason[0] = 0;
+        c->verdict->valid_from_usec = 0;
         c->verdict->status = SIGNATURE_GOOD;
         return true;
 }

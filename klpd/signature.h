@@ -18,7 +18,7 @@
  * 4 certificates that come with the signature). Validity: for modules it is ignored, as the kernel does, since a
  * module that was signed while the certificate was valid has to load for as long as there are hosts with its kernel;
  * take the certificate away to end its trust. For documents every certificate of the chain has to be valid at the
- * time that is passed.
+ * time that is passed; the verdict says since when and until when they are.
  */
 #pragma once
 
@@ -44,6 +44,8 @@ typedef struct SignatureVerdict {
          * certificate is renewed with the same key. What `serial` of fleet documents is bound to. */
         char key[65];
         uint64_t valid_until_usec; /* good: when the first certificate of the chain expires, CLOCK_REALTIME */
+        uint64_t valid_from_usec;  /* of a document, wrong only because a certificate isn't valid now: both say when
+                                      that one is; else 0 */
         char reason[SIGNATURE_REASON_MAX + 1]; /* else: why not, a clause in ASCII; "" if good */
 } SignatureVerdict;
 

@@ -164,11 +164,14 @@ static void add_rollout(Text *t, const FleetDecision *d, const FleetHost *h) {
 
 static void add_expired(Text *t, const FleetDecision *d) {
         const FleetRule *r = d->rule;
+        uint64_t document = r->document->not_after, sign = r->document->signed_until;
 
-        if (r->not_after > 0 && (r->document->not_after == 0 || r->not_after <= r->document->not_after))
+        if (r->not_after > 0 && (document == 0 || r->not_after <= document) && (sign == 0 || r->not_after <= sign))
                 add(t, "the rule was valid until %s", FLEET_FORMAT_TIMESTAMP(r->not_after));
-        else if (r->document->not_after > 0)
-                add(t, "the document was valid until %s", FLEET_FORMAT_TIMESTAMP(r->document->not_after));
+        else if (document > 0 && (sign == 0 || document <= sign))
+                add(t, "the document was valid until %s", FLEET_FORMAT_TIMESTAMP(document));
+        else if (sign > 0)
+                add(t, "a certificate of the document's signature was valid until %s", FLEET_FORMAT_TIMESTAMP(sign));
         else
                 add(t, "the document that states the level has expired");
 }

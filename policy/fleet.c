@@ -382,22 +382,22 @@ static uint64_t evaluate_gates(Decide *c) {
         return never ? 0 : t;
 }
 
-static bool depends_on_time(const Decide *c) {
-        return c->rule->n_windows > 0 || c->rule->n_waves > 0 || c->rule->splay > 0 ||
-               c->rule->not_after > 0 || c->rule->document->not_after > 0 ||
-               (c->d->entry && c->d->entry->document->not_after > 0);
-}
-
 /* The earliest end of what the decision rests on; 0: none. */
 static uint64_t expiry(const Decide *c) {
-        uint64_t t[] = {c->rule->not_after, c->rule->document->not_after,
-                        c->d->entry ? c->d->entry->document->not_after : 0},
+        const FleetDocument *document = c->rule->document, *levels = c->d->entry ? c->d->entry->document : document;
+        uint64_t t[] = {c->rule->not_after, document->not_after, document->signed_until, levels->not_after,
+                        levels->signed_until},
                  first = 0;
 
         for (unsigned i = 0; i < ELEMENTSOF(t); i++)
                 if (t[i] > 0 && (first == 0 || t[i] < first))
                         first = t[i];
         return first;
+}
+
+static bool depends_on_time(const Decide *c) {
+        return c->rule->n_windows > 0 || c->rule->n_waves > 0 || c->rule->splay > 0 ||
+               expiry(c) > 0;
 }
 
 static FleetReason gate_reason(uint32_t gates) {
@@ -494,6 +494,19 @@ static void decide_by_rule(Decide *c) {
                 decide_gates(c);
 }
 
+/* The first of the moments at which another decision is due. */
+static uint64_t next_moment(const Decide *c) {
+        const FleetDecision *d = c->d;
+        uint64_t t[] = {d->verdict == FLEET_WAIT ? d->until : 0,
+                        d->verdict == FLEET_CHANGE ? d->window_end : 0, c->rule ? expiry(c) : 0},
+                 first = 0;
+
+        for (unsigned i = 0; i < ELEMENTSOF(t); i++)
+                if (t[i] > c->now && (first == 0 || t[i] < first))
+                        first = t[i];
+        return first;
+}
+
 void fleet_decide(const FleetSet *set, const FleetHost *host, uint64_t now, FleetDecision *ret) {
         const FleetSetRule *match = fleet_set_match(set, host);
         Decide c = {
@@ -522,4 +535,5 @@ void fleet_decide(const FleetSet *set, const FleetHost *host, uint64_t now, Flee
                 ret->reason = fleet_set_is_empty(set) ? FLEET_REASON_NO_DOCUMENT : FLEET_REASON_NO_RULE;
         } else
                 decide_by_rule(&c);
+        ret->again = next_moment(&c);
 }

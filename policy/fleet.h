@@ -74,6 +74,7 @@ typedef struct FleetWindow {
         uint64_t duration;
         FleetInterval *intervals; /* ascending, not overlapping; malloc'ed */
         size_t n_intervals;
+        bool more; /* it opens again after these: they are only those that were looked up */
 } FleetWindow;
 
 typedef struct FleetWave {
@@ -144,6 +145,8 @@ struct FleetDocument {
         const char *name;    /* that `serial` counts for; NULL: the file's */
         uint64_t serial;
         uint64_t not_after;
+        uint64_t signed_until; /* when the first of its signature's certificates ends; 0: none does. The caller's to
+                                  set; counts as not_after does */
         FleetRule *rules;
         FleetLevel *levels;
         FleetBlock *blocked;
@@ -310,6 +313,7 @@ typedef struct FleetDecision {
         uint32_t gates;
         uint64_t until;   /* when it can begin if nothing changes; 0: no time will do it */
         uint64_t window_end; /* of the window that is open, 0: no windows */
+        uint64_t again;   /* when time by itself makes it another decision; 0: never */
 } FleetDecision;
 
 void fleet_decide(const FleetSet *set, const FleetHost *host, uint64_t now, FleetDecision *ret);

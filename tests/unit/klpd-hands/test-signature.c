@@ -156,9 +156,19 @@ static void test_expiry_counts_for_documents_and_not_for_modules(void **state) {
         v = verify(t, SIGNATURE_USE_DOCUMENT, later, "content", "plain.p7s");
         assert_int_equal(v.status, SIGNATURE_WRONG);
         assert_contains(v.reason, "expired");
+        assert_in_range(v.valid_until_usec, now + 29 * DAY_USEC, now + 31 * DAY_USEC);
         v = verify(t, SIGNATURE_USE_DOCUMENT, past, "content", "plain.p7s");
         assert_int_equal(v.status, SIGNATURE_WRONG);
         assert_contains(v.reason, "not yet valid");
+        /* when it is worth another look; where time isn't the reason, it never is */
+        assert_in_range(v.valid_from_usec, now - DAY_USEC, now);
+        assert_int_equal(verify(t, SIGNATURE_USE_DOCUMENT, v.valid_from_usec, "content", "plain.p7s").status,
+                         SIGNATURE_GOOD);
+        assert_int_equal(verify(t, SIGNATURE_USE_DOCUMENT, v.valid_from_usec - 1000000, "content", "plain.p7s").status,
+                         SIGNATURE_WRONG);
+        v = verify(t, SIGNATURE_USE_DOCUMENT, past, "content", "other.p7s");
+        assert_int_equal(v.valid_from_usec, 0);
+        assert_int_equal(v.valid_until_usec, 0);
         assert_int_equal(verify(t, SIGNATURE_USE_MODULE, later, "content", "plain.p7s").status, SIGNATURE_GOOD);
         assert_int_equal(verify(t, SIGNATURE_USE_MODULE, past, "content", "plain.p7s").status, SIGNATURE_GOOD);
 
@@ -331,9 +341,9 @@ static void test_a_child_that_says_nonsense_vouches_for_nobody(void **state) {
         static const char *const lies[] = {
                 "{}",
                 "{\"patch\":{}}",
-                "{\"signature\":\"good\",\"signer\":\"CN=me\",\"key\":\"\",\"valid-until\":1,\"appended\":false,"
+                "{\"signature\":\"good\",\"signer\":\"CN=me\",\"key\":\"\",\"valid-until\":1,\"valid-from\":0,\"appended\":false,"
                 "\"reason\":\"\"}",
-                "{\"signature\":\"great\",\"signer\":\"CN=me\",\"key\":\"\",\"valid-until\":1,\"appended\":false,"
+                "{\"signature\":\"great\",\"signer\":\"CN=me\",\"key\":\"\",\"valid-until\":1,\"valid-from\":0,\"appended\":false,"
                 "\"reason\":\"so\"}",
         };
         char path[256];
