@@ -82,6 +82,15 @@ static int get_problems(sd_bus *bus, const char *path, const char *interface, co
         return r < 0 ? r : sd_bus_message_append_strv(reply, l);
 }
 
+/* Of the kinds of decision, only the policy's has rules by name. */
+static int get_refused_by(sd_bus *bus, const char *path, const char *interface, const char *property,
+                          sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Manager *m = userdata;
+        const Converge *c = m->converge;
+
+        return sd_bus_message_append_strv(reply, c->phase == CONVERGE_REFUSED && c->refused ? c->refused_rules : NULL);
+}
+
 /* ---- methods ---- */
 
 static int method_describe(sd_bus_message *message, void *userdata, sd_bus_error *error) {
@@ -187,6 +196,7 @@ const sd_bus_vtable manager_fleet_vtable[] = {
         SD_BUS_PROPERTY("Reason", "s", get_reason, 0, EMITS),
         SD_BUS_PROPERTY("Phase", "s", get_phase, 0, EMITS),
         SD_BUS_PROPERTY("Message", "s", get_message, 0, EMITS),
+        SD_BUS_PROPERTY("RefusedBy", "as", get_refused_by, 0, EMITS),
         SD_BUS_PROPERTY("Level", "x", get_level, 0, EMITS),
         SD_BUS_PROPERTY("Desired", "x", get_desired, 0, EMITS),
         SD_BUS_PROPERTY("Drift", "b", get_drift, 0, EMITS),
@@ -312,8 +322,8 @@ void manager_fleet_changed(Manager *m) {
         announce_slot(m);
         (void) sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Problems", NULL);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, FLEET_INTERFACE, "Managed", "Stream", "Rule",
-                                           "Document", "Verdict", "Reason", "Phase", "Message", "Level", "Desired",
-                                           "Drift", "Overridden", "Until", "LastSuccess", "Documents", "Problems",
+                                           "Document", "Verdict", "Reason", "Phase", "Message", "RefusedBy", "Level",
+                                           "Desired", "Drift", "Overridden", "Until", "LastSuccess", "Documents", "Problems",
                                            NULL);
         if (r < 0)
                 log_debug("Can't announce changes: %s", strerror(-r));

@@ -48,10 +48,10 @@ class Host(common.KlpFleet):
         with open(self.path(path), 'w', encoding='utf-8') as f:
             f.write(text)
 
-    def add_patch(self, level, *tags):
+    def add_patch(self, level, *tags, **more):
         release = os.uname().release
         self.write(f'usr/lib/klpd/patches/{release}/demo_{level}.ko', json.dumps(
-            {'name': f'demo_{level}', 'kernel': release, 'level': level, 'cumulative': True, 'tags': list(tags)}))
+            {'name': f'demo_{level}', 'kernel': release, 'level': level, 'cumulative': True, 'tags': list(tags)} | more))
 
     def start_klpd(self):
         self.klpd = common.Lines(FAKE_KLPD, self.root, 'fleet', DBUS_SYSTEM_BUS_ADDRESS=self.bus.address)
@@ -166,6 +166,26 @@ class ThreeHosts(unittest.TestCase):
         for host in self.hosts:
             common.wait_until('the status', lambda h=host: '"levels":{"local/base":2}' in
                               (self.etcd.get(f'/klpd/hosts/{h.name}') or '').lower())
+
+    def test_what_stands_in_a_hosts_way_is_published_by_name(self):
+        host = self.hosts[0]
+        host.add_patch(3, requires=['acme/base>=1'])
+        host.add_patch(4, 'test.stall')
+        host.start_klpd()
+        host.start()
+        self.lock.hosts = [host]
+        self.declare(3)
+
+        def status():
+            return json.loads(self.etcd.get('/klpd/hosts/web-1') or '{}')
+
+        common.wait_until('the rules that refuse', lambda: status().get('fleet', {}).get('RefusedBy') == ['no-path', 'requires'])
+        self.assertEqual(status()['fleet']['Phase'], 'refused')
+        self.assertIn('acme/base>=1', status()['fleet']['Message'])
+        self.assertEqual(status()['blockers'], [])
+        self.declare(4)
+        common.wait_until('the task that is in the way', lambda: [t.get('comm') for t in status().get('blockers', [])] == ['straggler'])
+        self.assertEqual(status()['fleet']['RefusedBy'], [])
 
     def test_host_that_fails_stops_the_roll(self):
         one, two, three = self.hosts
