@@ -105,8 +105,8 @@ class Bus:
         self.address = f'unix:path={path}'
         self.klpd = None
 
-    def appear(self):
-        self.klpd = Lines(FAKE_SLOT, stdin=subprocess.PIPE, DBUS_SYSTEM_BUS_ADDRESS=self.address)
+    def appear(self, wanted=''):
+        self.klpd = Lines(FAKE_SLOT, wanted, stdin=subprocess.PIPE, DBUS_SYSTEM_BUS_ADDRESS=self.address)
         self.klpd.wait_for('ready')
 
     def vanish(self):

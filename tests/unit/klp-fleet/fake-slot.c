@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * NOT klpd: a fake that owns org.klpd1 on a private bus, so that klp-fleet's side of klpd/fleet-slot.h can be
- * tested. What it wants comes in lines on standard input:
+ * tested. What it wants at first is its argument; what it wants then comes in lines on standard input:
  *
  *   want TOKEN      Wanted becomes TOKEN ("want" alone: "")
  *   level N         Levels of org.klpd1.Manager and Level of org.klpd1.Fleet become N
@@ -132,9 +132,10 @@ static int on_input(sd_event_source *source, int fd, uint32_t events, void *user
         return 0;
 }
 
-int main(void) {
+int main(int argc, char *argv[]) {
         Fake f = { .level = 1 };
 
+        (void) snprintf(f.wanted, sizeof(f.wanted), "%s", argc > 1 ? argv[1] : "");
         check(sd_event_default(&f.event), "event loop");
         check(sd_bus_open_system(&f.bus), "bus");
         check(sd_bus_add_object_vtable(f.bus, NULL, PATH, SLOT_INTERFACE, slot_vtable, &f), "object");

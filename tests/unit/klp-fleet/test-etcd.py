@@ -101,7 +101,7 @@ class Documents(unittest.TestCase):
         self.wait_for('new')
 
     def test_slow_etcd_is_waited_for_with_an_end(self):
-        self.fleet.configure(CONFIG.format(url=self.etcd.url).replace('TimeoutSec=10s', 'TimeoutSec=300ms'))
+        self.fleet.configure(CONFIG.format(url=self.etcd.url).replace('TimeoutSec=10s', 'TimeoutSec=2s'))
         self.etcd.put_document('one')
         self.etcd.process.send_signal(signal.SIGSTOP)
         self.fleet.start()

@@ -85,9 +85,8 @@ class Lock(unittest.TestCase):
         # klp-fleet is killed as well: it knows nothing any more, and still gives nothing back.
         self.fleet.start()
         self.assertEqual(self.server.holders, {'host-1'})
-        # The next klpd still wants it ("held"): it is told again.
-        self.bus.appear()
-        self.bus.say('want t1')
+        # The next klpd still wants it ("held"), from its first moment on the bus: it is told again.
+        self.bus.appear('t1')
         self.wait_granted('t1')
         self.assertNotIn('/v1/steady-state', self.paths())
         self.bus.say('want')
