@@ -304,19 +304,10 @@ static int read_tasks_from_proc(KernelHands *h, ShimTask **ret, size_t *ret_n) {
 
 static int kernel_read_tasks(Hands *hands, ShimTask **ret, size_t *ret_n) {
         KernelHands *h = kernel_hands(hands);
-        int r;
 
-        if (!shim_client_problem(h->shim)) {
-                ShimInfo info;
-
-                /* The shim knows of the transitions of managed patches only. */
-                r = shim_client_info(h->shim, &info, NULL);
-                if (r >= 0 && info.transition[0]) {
-                        r = shim_client_tasks(h->shim, TASKS_MAX, ret, ret_n, NULL);
-                        if (r >= 0)
-                                return r;
-                }
-        }
+        /* Of plain patches, too: in the kernel a task that is waited for is known by a flag of its own. */
+        if (!shim_client_problem(h->shim) && shim_client_tasks(h->shim, TASKS_MAX, ret, ret_n, NULL) >= 0)
+                return 0;
         return read_tasks_from_proc(h, ret, ret_n);
 }
 
