@@ -148,8 +148,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* With an accuracy of its own: sd-event's usual one is 250 ms, and what a request waits for here is often over
- * after a few. */
+/* sd-event's usual accuracy is 250 ms, and what a request waits for here is often over after a few. */
+static uint64_t accuracy(uint64_t usec) {
+        return usec < UINT64_C(2000000) ? usec / 8 + 1 : 0;
+}
+
 int transaction_set_timer(Transaction *t, uint64_t usec, void (*callback)(Transaction *t)) {
         int r;
 
@@ -157,7 +160,7 @@ int transaction_set_timer(Transaction *t, uint64_t usec, void (*callback)(Transa
                 usec /= t->world->haste;
         t->timer = sd_event_source_disable_unref(t->timer);
         t->on_timer = callback;
-        r = sd_event_add_time_relative(t->world->event, &t->timer, CLOCK_MONOTONIC, usec, usec / 8 + 1,
+        r = sd_event_add_time_relative(t->world->event, &t->timer, CLOCK_MONOTONIC, usec, accuracy(usec),
                                        on_timer, t);
         if (r < 0)
                 return r;
@@ -183,8 +186,8 @@ int transaction_arm_deadline(Transaction *t, uint64_t usec) {
         t->deadline = sd_event_source_disable_unref(t->deadline);
         if (usec == 0)
                 return 0;
-        r = sd_event_add_time_relative(t->world->event, &t->deadline, CLOCK_MONOTONIC, usec, 0, on_deadline,
-                                       t);
+        r = sd_event_add_time_relative(t->world->event, &t->deadline, CLOCK_MONOTONIC, usec, accuracy(usec),
+                                       on_deadline, t);
         if (r < 0)
                 return r;
         return sd_event_source_set_description(t->deadline, "transaction-deadline");

@@ -42,7 +42,7 @@ struct FakeKernel {
         FakeModule modules[MODULES_MAX];
         size_t n_modules;
         uint64_t generation, seq;
-        unsigned births, inspections;
+        unsigned births, inspections, haste;
         bool shim, livepatch;
         char log[4096], assisted[1024];
         const char *kill; /* fake_kill_helper() */
@@ -181,7 +181,7 @@ static Later *later(FakeKernel *k, uint64_t usec) {
         while (*end)
                 end = &(*end)->next;
         *end = l;
-        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, usec, 1, on_later, l) < 0)
+        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, usec / k->haste, 1, on_later, l) < 0)
                 abort();
         return l;
 }
@@ -475,7 +475,8 @@ static int fake_inspect(Hands *h, int fd, HandsInspectCallback callback, void *u
         l->userdata = userdata;
         l->r = read_patch(fd, &l->result.patch);
         l->result.content_fd = dup(fd);
-        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, 1000, 1, on_inspect, i) < 0)
+        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, 1000 / k->haste, 1, on_inspect,
+                                       i) < 0)
                 abort();
         i->later = l;
         *ret = i;
@@ -685,6 +686,10 @@ int fake_insmod(Hands *h, const char *json, bool enabled) {
         return r;
 }
 
+void fake_hurry(Hands *h, unsigned haste) {
+        fake(h)->haste = haste;
+}
+
 void fake_set_shim(Hands *h, bool present) {
         fake(h)->shim = present;
 }
@@ -739,7 +744,7 @@ int fake_hands_new(sd_event *event, const char *kernel, Hands **ret) {
         k->base.vtable = &fake_vtable;
         k->event = sd_event_ref(event);
         k->kernel = strdup(kernel);
-        k->generation = 1;
+        k->generation = k->haste = 1;
         k->shim = k->livepatch = true;
         *ret = &k->base;
         return k->kernel ? 0 : -ENOMEM;

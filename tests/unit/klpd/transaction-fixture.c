@@ -47,6 +47,7 @@ int setup(void **state) {
         assert_int_equal(uname(&f->uts), 0);
         assert_true(sd_event_new(&f->event) >= 0);
         assert_int_equal(fake_hands_new(f->event, f->uts.release, &f->hands), 0);
+        fake_hurry(f->hands, HASTE);
         assert_int_equal(repository_new(f->event, f->hands, f->tree.fd, f->uts.release, &f->repository), 0);
         assert_int_equal(audit_new(keep_record, f, &f->audit), 0);
         config_init(&f->config);
@@ -56,7 +57,7 @@ int setup(void **state) {
                         .repository = f->repository,
                         .audit = f->audit,
                         .config = &f->config,
-                        .haste = 20,
+                        .haste = HASTE,
         };
         *state = f;
         return 0;

@@ -13,6 +13,7 @@
 #include "klpd/transaction.h"
 
 #define MAX_RECORDS 64U
+#define HASTE 20U /* of the kernel that is played, and of what waits for it */
 
 typedef struct Fixture {
         Tree tree;
