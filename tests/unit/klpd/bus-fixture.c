@@ -148,3 +148,45 @@ const char *bus_error_of(int r, sd_bus_error *error) {
         sd_bus_error_free(error);
         return name;
 }
+
+int bus_apply(sd_bus *bus, const char *patch, char *path, size_t size, sd_bus_error *error) {
+        sd_bus_message *reply = NULL;
+        const char *job;
+        int r;
+
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "Apply", error, &reply, "sa{sv}", patch,
+                               0);
+        if (r >= 0) {
+                assert_true(sd_bus_message_read(reply, "o", &job) >= 0);
+                (void) snprintf(path, size, "%s", job);
+        }
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+int bus_request(sd_bus *bus, const char *method, const char *patch, char *path, size_t size) {
+        sd_bus_message *reply = NULL;
+        const char *job;
+        int r;
+
+        r = sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, method, NULL, &reply, "sa{sv}", patch, 0);
+        if (r >= 0) {
+                assert_true(sd_bus_message_read(reply, "o", &job) >= 0);
+                (void) snprintf(path, size, "%s", job);
+        }
+        sd_bus_message_unref(reply);
+        return r;
+}
+
+int bus_cancel(sd_bus *bus, const char *path, sd_bus_error *error) {
+        return sd_bus_call_method(bus, DESTINATION, path, "org.klpd1.Job", "Cancel", error, NULL, "");
+}
+
+/* Runs to its end; the result is in removed. */
+void bus_complete(sd_bus *bus, const char *method, const char *patch, Removed *removed) {
+        char path[64];
+
+        removed->seen = false;
+        assert_true(bus_request(bus, method, patch, path, sizeof(path)) >= 0);
+        bus_wait_removed(bus, removed, path);
+}

@@ -15,6 +15,7 @@
 #define DESTINATION "org.klpd1"
 #define PATH "/org/klpd1"
 #define INTERFACE "org.klpd1.Manager"
+#define INVALID "org.freedesktop.DBus.Error.InvalidArgs"
 
 typedef struct Removed {
         char path[64], result[32], error[64];
@@ -38,3 +39,10 @@ void bus_watch(sd_bus *bus, Removed *removed);
 void bus_wait_removed(sd_bus *bus, Removed *removed, const char *path);
 /* Error name of a call that has to fail; static buffer. */
 const char *bus_error_of(int r, sd_bus_error *error);
+
+/* A request; path gets its job's object. */
+int bus_apply(sd_bus *bus, const char *patch, char *path, size_t size, sd_bus_error *error);
+int bus_request(sd_bus *bus, const char *method, const char *patch, char *path, size_t size);
+int bus_cancel(sd_bus *bus, const char *path, sd_bus_error *error);
+/* Runs to its end; the result is in removed, which watches. */
+void bus_complete(sd_bus *bus, const char *method, const char *patch, Removed *removed);
