@@ -4,51 +4,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "fake-hands.h"
+#include "fake-kernel.h"
 #include "klpd/digest.h"
 #include "policy/json.h"
-
-#define MODULES_MAX 64U
-#define SLOW_USEC UINT64_C(300000)
-
-typedef struct FakeModule {
-        Patch *patch;
-        bool registered, enabled, transition, target;
-        unsigned birth;
-        unsigned n_stale, n_unload;
-} FakeModule;
-
-typedef struct Later {
-        FakeKernel *kernel;
-        struct Later *next;
-        sd_event_source *source;
-        int r;
-        char text[128];
-        HandsCallback callback;
-        HelperStacksCallback stacks_callback;
-        HandsInspectCallback inspect_callback;
-        InspectResult result;
-        void *userdata;
-        ShimEvent event;
-        bool is_event, completes;
-        size_t module;
-} Later;
-
-struct FakeKernel {
-        Hands base;
-        sd_event *event;
-        HandsListener listener;
-        char *kernel;
-        FakeModule modules[MODULES_MAX];
-        size_t n_modules;
-        uint64_t generation, seq;
-        unsigned births, inspections, haste;
-        bool shim, livepatch;
-        char log[4096], assisted[1024];
-        const char *kill; /* fake_kill_helper() */
-        bool kill_after, killed;
-        Later *laters;
-};
 
 struct HandsInspection {
         Later *later; /* NULL once called back */
@@ -95,99 +53,8 @@ void fake_log_clear(Hands *h) {
         fake(h)->assisted[0] = 0;
 }
 
-static bool tagged(const FakeModule *m, const char *tag) {
-        return strv_contains(m->patch->tags, tag);
-}
-
-static FakeModule *find(const FakeKernel *k, const char *name) {
-        for (size_t i = 0; i < k->n_modules; i++)
-                if (patch_name_equal(k->modules[i].patch->name, name))
-                        return (FakeModule *) &k->modules[i];
-        return NULL;
-}
-
-static FakeModule *under_way(const FakeKernel *k) {
-        for (size_t i = 0; i < k->n_modules; i++)
-                if (k->modules[i].transition)
-                        return (FakeModule *) &k->modules[i];
-        return NULL;
-}
-
-/* ---- later ---- */
-
-static void later_free(Later *l) {
-        for (Later **i = &l->kernel->laters; *i; i = &(*i)->next)
-                if (*i == l) {
-                        *i = l->next;
-                        break;
-                }
-        sd_event_source_disable_unref(l->source);
-        patch_unref(l->result.patch);
-        if (l->result.content_fd > 0)
-                close(l->result.content_fd);
-        free(l);
-}
-
-static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end end);
-
-/* Events are delivered in the order in which they were sent, whichever timer the loop picks first: takes
- * the oldest, and moves the younger ones up, so that it is l's place in the queue that becomes free. */
-static ShimEvent next_event(FakeKernel *k, Later *l) {
-        Later *first = k->laters, *to;
-        ShimEvent event;
-
-        while (!first->is_event)
-                first = first->next;
-        event = first->event;
-        for (to = first; to != l;) {
-                Later *from = to->next;
-
-                while (!from->is_event)
-                        from = from->next;
-                to->event = from->event;
-                to = from;
-        }
-        return event;
-}
-
-static int on_later(sd_event_source *s, uint64_t usec, void *userdata) {
-        Later *l = userdata;
-        FakeKernel *k = l->kernel;
-
-        if (l->is_event) {
-                ShimEvent event = next_event(k, l);
-
-                if (k->listener.event)
-                        k->listener.event(&event, k->listener.userdata);
-        } else if (l->completes) {
-                FakeModule *m = l->module < k->n_modules ? &k->modules[l->module] : NULL;
-
-                if (m && m->transition)
-                        finish_transition(k, m, m->target ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
-        } else if (l->stacks_callback)
-                l->stacks_callback(l->r, l->text, NULL, 0, l->userdata);
-        else
-                l->callback(l->r, l->text, l->userdata);
-        later_free(l);
-        return 0;
-}
-
-static Later *later(FakeKernel *k, uint64_t usec) {
-        Later *l = calloc(1, sizeof(*l)), **end = &k->laters;
-
-        if (!l)
-                abort();
-        l->kernel = k;
-        while (*end)
-                end = &(*end)->next;
-        *end = l;
-        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, usec / k->haste, 1, on_later, l) < 0)
-                abort();
-        return l;
-}
-
 static int answer(FakeKernel *k, int r, const char *text, HandsCallback callback, void *userdata) {
-        Later *l = later(k, 1000);
+        Later *l = fake_later(k, 1000);
 
         if (k->killed) {
                 r = -ECONNRESET;
@@ -199,67 +66,6 @@ static int answer(FakeKernel *k, int r, const char *text, HandsCallback callback
         l->callback = callback;
         l->userdata = userdata;
         return 0;
-}
-
-static void send_event(FakeKernel *k, const FakeModule *m, enum klp_shim_event kind,
-                       enum klp_shim_operation operation, enum klp_shim_end end) {
-        struct timespec ts;
-        Later *l;
-
-        if (!k->shim || tagged(m, "test.deaf") || m->patch->kind != PATCH_MANAGED)
-                return;
-        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        l = later(k, 500);
-        l->is_event = true;
-        l->event = (ShimEvent){
-                        .kind = kind,
-                        .seq = ++k->seq,
-                        .generation = k->generation,
-                        .operation = operation,
-                        .end = end,
-                        .time_nsec = (uint64_t) ts.tv_sec * 1000000000 + (uint64_t) ts.tv_nsec,
-        };
-        (void) snprintf(l->event.name, sizeof(l->event.name), "%s", m->patch->name);
-}
-
-/* ---- the livepatch core ---- */
-
-static enum klp_shim_operation operation_of(const FakeModule *m, bool target) {
-        return !target                ? KLP_SHIM_OP_DISABLE
-               : m->patch->cumulative ? KLP_SHIM_OP_REPLACE
-                                      : KLP_SHIM_OP_ENABLE;
-}
-
-static void finish_transition(FakeKernel *k, FakeModule *m, enum klp_shim_end end) {
-        m->transition = false;
-        m->enabled = m->target;
-        if (end == KLP_SHIM_END_PATCHED && m->patch->cumulative)
-                for (size_t i = 0; i < k->n_modules; i++)
-                        if (&k->modules[i] != m)
-                                k->modules[i].enabled = false;
-        k->generation++;
-        send_event(k, m, KLP_SHIM_EVENT_ENDED,
-                   operation_of(m, end == KLP_SHIM_END_REVERSED ? !m->target : m->target), end);
-}
-
-static void begin_transition(FakeKernel *k, FakeModule *m, bool target) {
-        m->target = target;
-        m->transition = true;
-        m->enabled = target;
-        if (target)
-                m->birth = ++k->births;
-        k->generation++;
-        send_event(k, m, KLP_SHIM_EVENT_PREPARING, operation_of(m, target), 0);
-        if (tagged(m, "test.stall") || tagged(m, "test.stuck") || tagged(m, "test.late") ||
-            tagged(m, "test.toolate"))
-                return;
-        if (tagged(m, "test.slow")) {
-                Later *l = later(k, SLOW_USEC);
-
-                l->completes = true;
-                l->module = (size_t) (m - k->modules);
-        } else
-                finish_transition(k, m, target ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
 }
 
 /* ---- reading ---- */
@@ -274,7 +80,7 @@ static Hands *fake_free(Hands *h) {
                         l->callback(-ECANCELED, "", l->userdata);
                 if (l->stacks_callback)
                         l->stacks_callback(-ECANCELED, "", NULL, 0, l->userdata);
-                later_free(l);
+                fake_later_free(l);
         }
         for (size_t i = 0; i < k->n_modules; i++)
                 patch_unref(k->modules[i].patch);
@@ -311,10 +117,6 @@ static int compare_birth(const void *a, const void *b) {
         return (x->birth > y->birth) - (x->birth < y->birth);
 }
 
-static bool on_stack(const FakeModule *m) {
-        return m->enabled || m->transition;
-}
-
 static int fake_read_inventory(Hands *h, Inventory **ret) {
         _cleanup_inventory_free_ Inventory *inventory = NULL;
         FakeModule *stack[MODULES_MAX];
@@ -326,20 +128,20 @@ static int fake_read_inventory(Hands *h, Inventory **ret) {
         if (r < 0)
                 return r;
         for (size_t i = 0; i < k->n_modules; i++)
-                if (on_stack(&k->modules[i]))
+                if (fake_on_stack(&k->modules[i]))
                         stack[n++] = &k->modules[i];
         qsort(stack, n, sizeof(*stack), compare_birth);
         for (size_t i = 0; r >= 0 && i < n; i++)
                 r = inventory_push(inventory, stack[i]->patch);
         for (size_t i = 0; r >= 0 && i < k->n_modules; i++)
-                if (!on_stack(&k->modules[i]))
+                if (!fake_on_stack(&k->modules[i]))
                         r = inventory_add_loaded(inventory, k->modules[i].patch->name,
                                                  k->modules[i].patch->build_id, NULL, false);
         if (r < 0)
                 return r;
         inventory->generation = k->shim ? k->generation : 0;
-        if (under_way(k)) {
-                inventory->transition = strdup(under_way(k)->patch->name);
+        if (fake_under_way(k)) {
+                inventory->transition = strdup(fake_under_way(k)->patch->name);
                 if (!inventory->transition)
                         return -ENOMEM;
         }
@@ -358,19 +160,19 @@ static int fake_read_host_facts(Hands *h, HostFacts *ret) {
 }
 
 static uint32_t flags_of(const FakeModule *m) {
-        return (on_stack(m) ? KLP_SHIM_PATCH_ENABLED : 0) | (m->transition ? KLP_SHIM_PATCH_TRANSITION : 0) |
+        return (fake_on_stack(m) ? KLP_SHIM_PATCH_ENABLED : 0) | (m->transition ? KLP_SHIM_PATCH_TRANSITION : 0) |
                (m->transition && !m->target ? KLP_SHIM_PATCH_UNPATCHING : 0);
 }
 
 static int fake_read_patch(Hands *h, const char *name, KernelPatch *ret) {
-        const FakeModule *m = find(fake(h), name);
+        const FakeModule *m = fake_find(fake(h), name);
 
         *ret = (KernelPatch) { .refcount = -1 };
         if (m)
                 *ret = (KernelPatch) {
                         .module = true,
-                        .refcount = on_stack(m),
-                        .listed = on_stack(m),
+                        .refcount = fake_on_stack(m),
+                        .listed = fake_on_stack(m),
                         .enabled = m->enabled,
                         .transition = m->transition,
                         .registered = m->registered && fake(h)->shim,
@@ -401,7 +203,7 @@ static int fake_read_snapshot(Hands *h, ShimSnapshot **ret) {
                         s->patches[s->n_patches++] = (ShimPatch){
                                         .patch = patch_ref(m->patch),
                                         .flags = flags_of(m),
-                                        .on_stack = on_stack(m),
+                                        .on_stack = fake_on_stack(m),
                                         .position = m->birth,
                         };
         }
@@ -416,7 +218,7 @@ static int fake_read_tasks(Hands *h, ShimTask **ret, size_t *ret_n) {
         if (!*ret)
                 return -ENOMEM;
         *ret_n = 0;
-        if (under_way(k)) {
+        if (fake_under_way(k)) {
                 **ret = (ShimTask) { .pid = 4711, .tid = 4712, .comm = "straggler" };
                 *ret_n = 1;
         }
@@ -453,7 +255,7 @@ static int on_inspect(sd_event_source *source, uint64_t usec, void *userdata) {
 
         l->inspect_callback(l->r, l->r < 0 ? "not a module (fake)" : "", l->r < 0 ? NULL : &l->result,
                             l->userdata);
-        later_free(l);
+        fake_later_free(l);
         return 0;
 }
 
@@ -487,7 +289,7 @@ static HandsInspection *fake_inspect_free(HandsInspection *i) {
         if (!i)
                 return NULL;
         if (i->later)
-                later_free(i->later);
+                fake_later_free(i->later);
         free(i);
         return NULL;
 }
@@ -514,23 +316,6 @@ static int fake_load_shim(Hands *h, HandsCallback callback, void *userdata) {
                       callback, userdata);
 }
 
-static int insert(FakeKernel *k, Patch *patch) {
-        FakeModule *m;
-
-        if (k->n_modules >= MODULES_MAX)
-                return -E2BIG;
-        m = &k->modules[k->n_modules++];
-        *m = (FakeModule) { .patch = patch };
-        k->generation++;
-        send_event(k, m, KLP_SHIM_EVENT_MODULE_LOADED, 0, 0);
-        if (patch->kind != PATCH_MANAGED || tagged(m, "test.mute"))
-                return 0;
-        m->registered = true;
-        k->generation++;
-        send_event(k, m, KLP_SHIM_EVENT_REGISTERED, 0, 0);
-        return 0;
-}
-
 static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallback callback,
                      void *userdata) {
         FakeKernel *k = fake(h);
@@ -543,7 +328,7 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
         r = read_patch(fd, &patch);
         if (r < 0)
                 return answer(k, r, "not a module (fake)", callback, userdata);
-        if (find(k, patch->name)) {
+        if (fake_find(k, patch->name)) {
                 patch_unref(patch);
                 return answer(k, -EEXIST, "already loaded (fake)", callback, userdata);
         }
@@ -553,16 +338,16 @@ static int fake_load(Hands *h, int fd, const char *name, bool assist, HandsCallb
         }
         if (strv_contains(patch->tags, "test.lies"))
                 patch->level++;
-        r = insert(k, patch);
+        r = fake_insert(k, patch);
         if (r >= 0 && patch->kind == PATCH_PLAIN)
-                begin_transition(k, find(k, patch->name), true);
+                fake_begin(k, fake_find(k, patch->name), true);
         return answer(k, r, "", callback, userdata);
 }
 
 static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCallback callback,
                        void *userdata) {
         FakeKernel *k = fake(h);
-        FakeModule *m = find(k, name);
+        FakeModule *m = fake_find(k, name);
         char tag[32];
 
         if (!note(k, "enable", name))
@@ -571,85 +356,66 @@ static int fake_enable(Hands *h, const char *name, uint64_t generation, HandsCal
         if (!m || !m->registered)
                 return answer(k, -ENOENT, "not registered (fake)", callback, userdata);
         (void) snprintf(tag, sizeof(tag), "test.stale-%u", m->n_stale);
-        if (!tagged(m, tag) && strv_contains(m->patch->tags, "test.stale")) {
+        if (!fake_tagged(m, tag) && strv_contains(m->patch->tags, "test.stale")) {
                 m->n_stale++;
                 k->generation++;
                 return answer(k, -ESTALE, "stale (fake)", callback, userdata);
         }
         if (generation != k->generation)
                 return answer(k, -ESTALE, "stale (fake)", callback, userdata);
-        if (tagged(m, "test.fail"))
+        if (fake_tagged(m, "test.fail"))
                 return answer(k, -EINVAL, "pre_patch of state 1 failed (fake)", callback, userdata);
-        if (under_way(k))
+        if (fake_under_way(k))
                 return answer(k, -EBUSY, "transition (fake)", callback, userdata);
-        begin_transition(k, m, true);
+        fake_begin(k, m, true);
         return answer(k, 0, "", callback, userdata);
-}
-
-static void reverse(FakeKernel *k, FakeModule *m, bool value) {
-        if (tagged(m, "test.stuck")) {
-                m->target = value;
-                m->enabled = value;
-                return;
-        }
-        if (m->target && (tagged(m, "test.late") || tagged(m, "test.toolate"))) {
-                finish_transition(k, m, KLP_SHIM_END_PATCHED);
-                begin_transition(k, m, false);
-                if (tagged(m, "test.toolate"))
-                        finish_transition(k, m, KLP_SHIM_END_UNPATCHED);
-                strv_free(m->patch->tags); /* once */
-                m->patch->tags = NULL;
-                return;
-        }
-        m->target = value;
-        finish_transition(k, m, KLP_SHIM_END_REVERSED);
 }
 
 static int fake_write_enabled(Hands *h, const char *name, bool value, bool assist, HandsCallback callback,
                               void *userdata) {
         FakeKernel *k = fake(h);
-        FakeModule *m = find(k, name);
+        FakeModule *m = fake_find(k, name);
 
         if (!note(k, value ? "write-1" : "write-0", name))
                 return answer(k, 0, "", callback, userdata);
         note_assisted(k, assist, value ? "write-1" : "write-0", name);
-        if (!m || !on_stack(m))
+        if (!m || !fake_on_stack(m))
                 return answer(k, -ENOENT, "not listed (fake)", callback, userdata);
         if (m->enabled == value)
                 return answer(k, -EINVAL, "has that value (fake)", callback, userdata);
         if (m->transition)
-                reverse(k, m, value);
-        else if (under_way(k))
+                fake_reverse(k, m, value);
+        else if (fake_under_way(k))
                 return answer(k, -EBUSY, "transition (fake)", callback, userdata);
         else
-                begin_transition(k, m, value);
+                fake_begin(k, m, value);
         return answer(k, 0, "", callback, userdata);
 }
 
 static int fake_force(Hands *h, const char *name, HandsCallback callback, void *userdata) {
         FakeKernel *k = fake(h);
-        FakeModule *m = find(k, name);
+        FakeModule *m = fake_find(k, name);
 
         if (!note(k, "force", name))
                 return answer(k, 0, "", callback, userdata);
         if (!m || !m->transition)
                 return answer(k, -EINVAL, "not in transition (fake)", callback, userdata);
-        finish_transition(k, m, m->enabled ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
+        fake_finish(k, m, m->enabled ? KLP_SHIM_END_PATCHED : KLP_SHIM_END_UNPATCHED);
         return answer(k, 0, "", callback, userdata);
 }
 
 static int fake_unload(Hands *h, const char *name, HandsCallback callback, void *userdata) {
         FakeKernel *k = fake(h);
-        FakeModule *m = find(k, name);
+        FakeModule *m = fake_find(k, name);
 
         if (!note(k, "unload", name))
                 return answer(k, 0, "", callback, userdata);
         if (!m)
                 return answer(k, -ENOENT, "not loaded (fake)", callback, userdata);
-        if (on_stack(m) || (tagged(m, "test.busymod") && m->n_unload++ < 3))
+        if (fake_on_stack(m) || (fake_tagged(m, "test.busymod") && m->n_unload++ < 3))
                 return answer(k, -EWOULDBLOCK, "in use (fake)", callback, userdata);
-        send_event(k, m, KLP_SHIM_EVENT_UNREGISTERED, 0, 0);
-        send_event(k, m, KLP_SHIM_EVENT_MODULE_UNLOADED, 0, 0);
+        fake_send_event(k, m, KLP_SHIM_EVENT_UNREGISTERED, 0, 0);
+        fake_send_event(k, m, KLP_SHIM_EVENT_MODULE_UNLOADED, 0, 0);
         patch_unref(m->patch);
         *m = k->modules[--k->n_modules];
         k->generation++;
@@ -658,7 +424,7 @@ static int fake_unload(Hands *h, const char *name, HandsCallback callback, void 
 
 static int fake_read_stacks(Hands *h, const HelperTask *tasks, size_t n, HelperStacksCallback callback,
                             void *userdata) {
-        Later *l = later(fake(h), 1000);
+        Later *l = fake_later(fake(h), 1000);
 
         l->stacks_callback = callback;
         l->userdata = userdata;
@@ -680,9 +446,9 @@ int fake_insmod(Hands *h, const char *json, bool enabled) {
         r = patch_parse(json, strlen(json), &patch, &error);
         if (r < 0)
                 return r;
-        r = insert(k, patch);
+        r = fake_insert(k, patch);
         if (r >= 0 && enabled)
-                begin_transition(k, find(k, patch->name), true);
+                fake_begin(k, fake_find(k, patch->name), true);
         return r;
 }
 
@@ -699,17 +465,17 @@ void fake_set_livepatch(Hands *h, bool present) {
 }
 
 bool fake_is_enabled(const Hands *h, const char *name) {
-        const FakeModule *m = find(fake(h), name);
+        const FakeModule *m = fake_find(fake(h), name);
 
         return m && m->enabled && !m->transition;
 }
 
 bool fake_is_loaded(const Hands *h, const char *name) {
-        return find(fake(h), name);
+        return fake_find(fake(h), name);
 }
 
 bool fake_in_transition(const Hands *h) {
-        return under_way(fake(h));
+        return fake_under_way(fake(h));
 }
 
 static const HandsVTable fake_vtable = {
