@@ -92,7 +92,8 @@ Later *fake_later(FakeKernel *k, uint64_t usec) {
         while (*end)
                 end = &(*end)->next;
         *end = l;
-        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, usec / k->haste, 1, on_later, l) < 0)
+        if (sd_event_add_time_relative(k->event, &l->source, CLOCK_MONOTONIC, usec / k->haste, 1, on_later,
+                                       l) < 0)
                 abort();
         return l;
 }
