@@ -48,6 +48,11 @@ meet() { # NAME
         wait_for 400 "all hosts are here: $1" met "$1" || exit 99
 }
 
+# Something happens to etcd, to all hosts' at once: pause, continue, kill, wipe (when it was killed), start.
+etcd_is() { # WORD
+        post 8080 /test/etcd "{\"do\": \"$1\"}"
+}
+
 # The FleetLock server's answers so far, in the file `requests`: "STATUS PATH ID HOLDERS-AFTERWARDS".
 lock_requests() {
         post 8080 /test/log '{}' && cp reply requests
