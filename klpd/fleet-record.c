@@ -49,13 +49,7 @@ void fleet_record_done(FleetRecord *r) {
 /* ---- reading ---- */
 
 static int read_version(JsonReader *r, const JsonValue *value, void *target) {
-        int q;
-
-        q = json_read_u32(r, value, target);
-        if (q >= 0 && *(uint32_t *) target != FLEET_RECORD_VERSION)
-                return json_reader_fail(r, -EBADMSG, "version %u of this record isn't known, only %u",
-                                        *(uint32_t *) target, FLEET_RECORD_VERSION);
-        return q;
+        return json_read_version(r, value, target, FLEET_RECORD_VERSION);
 }
 
 static int grow(void **list, size_t n, size_t size) {

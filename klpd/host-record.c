@@ -45,13 +45,7 @@ void host_record_done(HostRecord *r) {
 /* ---- reading ---- */
 
 static int read_version(JsonReader *r, const JsonValue *value, void *target) {
-        int q;
-
-        q = json_read_u32(r, value, target);
-        if (q >= 0 && *(uint32_t *) target != HOST_RECORD_VERSION)
-                return json_reader_fail(r, -EBADMSG, "version %u of this record isn't known, only %u",
-                                        *(uint32_t *) target, HOST_RECORD_VERSION);
-        return q;
+        return json_read_version(r, value, target, HOST_RECORD_VERSION);
 }
 
 static int check_digest(JsonReader *r, const char *s) {

@@ -20,13 +20,7 @@ void import_record_done(ImportRecord *r) {
 }
 
 static int read_version(JsonReader *r, const JsonValue *value, void *target) {
-        int q;
-
-        q = json_read_u32(r, value, target);
-        if (q >= 0 && *(uint32_t *) target != IMPORT_RECORD_VERSION)
-                return json_reader_fail(r, -EBADMSG, "version %u of this record isn't known, only %u",
-                                        *(uint32_t *) target, IMPORT_RECORD_VERSION);
-        return q;
+        return json_read_version(r, value, target, IMPORT_RECORD_VERSION);
 }
 
 static int read_digest(JsonReader *r, const JsonValue *value, void *target) {

@@ -387,6 +387,15 @@ int json_read_u32(JsonReader *r, const JsonValue *value, void *target) {
         return 0;
 }
 
+int json_read_version(JsonReader *r, const JsonValue *value, void *target, uint32_t known) {
+        int q = json_read_u32(r, value, target);
+
+        if (q >= 0 && *(uint32_t *) target != known)
+                return json_reader_fail(r, -EBADMSG, "version %" PRIu32 " of this record isn't known, only %" PRIu32,
+                                        *(uint32_t *) target, known);
+        return q;
+}
+
 int json_read_u64(JsonReader *r, const JsonValue *value, void *target) {
         return json_read_u64_value(r, value, UINT64_MAX, target);
 }

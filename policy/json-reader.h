@@ -85,6 +85,8 @@ int json_read_u64_value(JsonReader *r, const JsonValue *value, uint64_t max, uin
 /* Fields: target is of the type named. */
 int json_read_bool(JsonReader *r, const JsonValue *value, void *target);          /* bool */
 int json_read_u32(JsonReader *r, const JsonValue *value, void *target);           /* uint32_t */
+/* As that; any but the known one is refused. For a field's own function. */
+int json_read_version(JsonReader *r, const JsonValue *value, void *target, uint32_t known);
 int json_read_u64(JsonReader *r, const JsonValue *value, void *target);           /* uint64_t */
 int json_read_name(JsonReader *r, const JsonValue *value, void *target);          /* char *: a valid name */
 int json_read_name_or_null(JsonReader *r, const JsonValue *value, void *target);  /* char * */
