@@ -38,6 +38,31 @@ static void test_a_broken_file_leaves_the_last_good_one_in_force(void **state) {
         UNTIL(f, status(f)->n_problems == 1 && told(f, "refused"));
 }
 
+static void test_names_hide_each_other_as_with_systemd_and_the_networks_hide_nothing(void **state) {
+        Fixture *f = *state;
+
+        tree_write(&f->tree, "usr/lib/klpd/fleet.d/a.json", "{\"rules\": [{\"name\": \"usr\", \"level\": 1}]}");
+        network_document(f, "a", "good somebody", "{\"rules\": [{\"name\": \"net\", \"level\": \"none\"}]}");
+        start(f);
+        UNTIL(f, fake_is_enabled(f->hands, "p1") && phase_is(f, "idle"));
+        assert_string_equal(status(f)->rule, "usr");
+        assert_int_equal(status(f)->n_documents, 2);
+        tree_write(&f->tree, "run/klpd/fleet.d/a.json", "{\"rules\": [{\"name\": \"run\", \"level\": 2}]}");
+        UNTIL(f, fake_is_enabled(f->hands, "p2") && streq(status(f)->rule, "run"));
+        assert_int_equal(status(f)->n_documents, 2);
+        /* Another name counts beside it, in the order of names: 0.json comes before a.json. */
+        document(f, "0.json", "{\"rules\": [{\"name\": \"first\", \"level\": 1, \"match\": {\"hostname\": [\"web-*\"]}}]}");
+        UNTIL(f, fake_is_enabled(f->hands, "p1") && streq(status(f)->rule, "first"));
+        assert_int_equal(status(f)->n_documents, 3);
+        assert_int_equal(unlinkat(f->tree.fd, "etc/klpd/fleet.d/0.json", 0), 0);
+        UNTIL(f, fake_is_enabled(f->hands, "p2") && streq(status(f)->rule, "run"));
+        /* A link to /dev/null masks all of that name, but the network's, which comes last. */
+        assert_int_equal(symlinkat("/dev/null", f->tree.fd, "etc/klpd/fleet.d/a.json"), 0);
+        UNTIL(f, streq(status(f)->rule, "net") && !fake_is_enabled(f->hands, "p2"));
+        assert_int_equal(status(f)->n_documents, 1);
+        assert_int_equal(status(f)->n_problems, 0);
+}
+
 static void test_nothing_is_decided_while_a_document_never_was_good(void **state) {
         Fixture *f = *state;
 
@@ -279,6 +304,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(test_a_directory_that_comes_later_is_noticed),
                 T(test_a_broken_file_leaves_the_last_good_one_in_force),
+                T(test_names_hide_each_other_as_with_systemd_and_the_networks_hide_nothing),
                 T(test_nothing_is_decided_while_a_document_never_was_good),
                 T(test_a_file_that_is_broken_at_the_start_leaves_in_force_what_was_kept),
                 T(test_only_what_is_whole_is_taken_for_what_was_kept),

@@ -4,7 +4,7 @@
 # For scenarios of fleets: who signs documents; and for those with "hosts:", the servers beside the guests
 # (tests/vm/network), and how the hosts wait for each other. A reply's body is in the file `reply`.
 
-# signer.key and signer.pem. Valid since long ago: the hosts' clocks are some seconds apart.
+# signer.key and signer.pem. Valid since long ago, and for ever: the hosts' clocks are some seconds apart, and uncertain.
 make_signer() {
         printf '%s\n' '[ca]' default_ca=d '[d]' new_certs_dir=. database=index serial=serial default_md=sha256 policy=p \
                 x509_extensions=e '[p]' commonName=supplied '[e]' basicConstraints=critical,CA:FALSE \
@@ -12,7 +12,7 @@ make_signer() {
         : >index
         openssl req -new -newkey rsa:2048 -nodes -subj "/CN=Operator" -keyout signer.key -out signer.csr 2>openssl.log &&
                 openssl ca -batch -selfsign -notext -config ca.conf -create_serial -keyfile signer.key -in signer.csr \
-                        -out signer.pem -startdate 20200101000000Z -enddate 20991231235959Z
+                        -out signer.pem -startdate 20200101000000Z -enddate 99991231235959Z
 }
 
 sign_document() { # FILE: makes FILE.p7s
