@@ -292,7 +292,7 @@ static void refuse(Converge *c, const FleetDecision *d, const char *why) {
                 (void) copy_text(&c->refused, why);
                 converge_audit(c, "policy", LOG_WARNING, d, text);
         }
-        (void) converge_retry_later(c, wait);
+        (void) converge_retry_at(c, c->refused_until_usec);
         converge_kick(c);
 }
 
@@ -534,7 +534,7 @@ static void note_failure(Converge *c, const Transaction *t) {
         (void) copy_text(&c->failure, *failure_message(&t->failure) ? failure_message(&t->failure)
                                                                     : transaction_result_to_string(t->result));
         c->retry_usec = now_usec(CLOCK_MONOTONIC) + wait;
-        r = converge_retry_later(c, wait);
+        r = converge_retry_at(c, c->retry_usec);
         if (r < 0)
                 log_error("Can't wait for the next try: %s", strerror(-r));
         if (a->tries >= c->manager->config.fleet_tries)

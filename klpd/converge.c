@@ -405,9 +405,9 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
         return 0;
 }
 
-int converge_retry_later(Converge *c, uint64_t usec) {
+int converge_retry_at(Converge *c, uint64_t usec) {
         c->retry = sd_event_source_disable_unref(c->retry);
-        return sd_event_add_time_relative(c->manager->event, &c->retry, CLOCK_MONOTONIC, usec, 0, on_retry, c);
+        return sd_event_add_time(c->manager->event, &c->retry, CLOCK_MONOTONIC, usec, 0, on_retry, c);
 }
 
 /* ---- the loader ---- */

@@ -127,7 +127,8 @@ uint64_t converge_now(const Converge *c);
 int converge_record_write(Converge *c);
 void converge_set_phase(Converge *c, ConvergePhase phase, const char *message);
 void converge_audit(Converge *c, const char *result, int priority, const FleetDecision *d, const char *text);
-int converge_retry_later(Converge *c, uint64_t usec);
+/* CLOCK_MONOTONIC, and never before: a relative timer counts from when the loop woke up, and would come too early. */
+int converge_retry_at(Converge *c, uint64_t usec);
 
 /* What became of the attempt that the record has. True: nothing may be begun. */
 bool converge_settle(Converge *c, const FleetDecision *d);

@@ -23,6 +23,7 @@ typedef struct Fixture {
         struct utsname uts;
         uint64_t now;
         bool unsynchronized;
+        bool slow; /* the record of a job that failed takes its time: the loop is behind */
         char results[2048]; /* KLPD_RESULT of the records of edge "fleet", each behind a blank */
 } Fixture;
 

@@ -133,6 +133,20 @@ static void test_what_failed_is_tried_again_and_then_never_for_that_document(voi
         UNTIL(f, fake_is_enabled(f->hands, "p2") && phase_is(f, "idle"));
 }
 
+/* A timer that counts from when the loop woke up would come before its time, be sent away, and not come again. */
+static void test_a_retry_comes_also_where_the_loop_is_behind(void **state) {
+        Fixture *f = *state;
+
+        add_patch(f, "p3", "\"level\": 3, \"tags\": [\"test.fail\"]");
+        want(f, "3");
+        tree_write(&f->tree, "etc/klpd/klpd.conf", "[Manager]\nProbationSec=0\nFleetRetrySec=300ms\nFleetTries=2\n");
+        f->slow = true;
+        start(f);
+        UNTIL(f, phase_is(f, "failed"));
+        assert_true(told(f, "retry"));
+        assert_int_equal(status(f)->n_failed, 2);
+}
+
 static void test_what_somebody_takes_back_is_not_brought_about_for_ever(void **state) {
         Fixture *f = *state;
         unsigned n = 0;
@@ -338,6 +352,7 @@ int main(void) {
                 T(test_by_hand_to_where_the_document_wants_it_is_no_override),
                 T(test_a_rule_that_holds_holds_everything_and_says_so),
                 T(test_what_failed_is_tried_again_and_then_never_for_that_document),
+                T(test_a_retry_comes_also_where_the_loop_is_behind),
                 T(test_what_somebody_takes_back_is_not_brought_about_for_ever),
                 T(test_a_refusal_is_said_with_its_rules_and_asked_again_when_something_changed),
                 T(test_a_goal_is_reached_over_an_intermediate_where_the_rule_names_one),
