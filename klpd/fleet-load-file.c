@@ -57,8 +57,8 @@ static int copy_text(char **field, const char *s) {
 static bool take_same(FleetLoader *l, FleetNext *n) {
         const FleetSource *old = n->keep > 0 ? &l->sources[n->keep - 1] : NULL;
 
-        if (l->afresh || !old || (l->look_again && old->untimely) || !streq(old->path, n->source.path) || !same_file(&old->st, &n->source.st) ||
-            !same_file(&old->st_signature, &n->source.st_signature))
+        if (l->afresh || !old || (l->look_again && old->untimely) || !streq(old->path, n->source.path) ||
+            !same_file(&old->st, &n->source.st) || !same_file(&old->st_signature, &n->source.st_signature))
                 return false;
         n->same = true;
         n->source.untimely = old->untimely;
@@ -75,8 +75,9 @@ static int next_parse(FleetLoader *l, FleetNext *n, const char *signer) {
 
         r = fleet_file_parse(n->source.path, n->bytes.text, n->bytes.size, &d, &error);
         if (r < 0) {
-                fleet_next_problem(n, false, "%s", *error.message ? policy_error_format(&error, NULL, words, sizeof(words))
-                                                           : strerror(-r));
+                fleet_next_problem(n, false, "%s",
+                                   *error.message ? policy_error_format(&error, NULL, words, sizeof(words))
+                                                  : strerror(-r));
                 return 0;
         }
         if (signer) {

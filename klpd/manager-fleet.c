@@ -88,7 +88,8 @@ static int get_refused_by(sd_bus *bus, const char *path, const char *interface, 
         const Manager *m = userdata;
         const Converge *c = m->converge;
 
-        return sd_bus_message_append_strv(reply, c->phase == CONVERGE_REFUSED && c->refused ? c->refused_rules : NULL);
+        return sd_bus_message_append_strv(reply,
+                                          c->phase == CONVERGE_REFUSED && c->refused ? c->refused_rules : NULL);
 }
 
 /* ---- methods ---- */
@@ -323,8 +324,8 @@ void manager_fleet_changed(Manager *m) {
         (void) sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Problems", NULL);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, FLEET_INTERFACE, "Managed", "Stream", "Rule",
                                            "Document", "Verdict", "Reason", "Phase", "Message", "RefusedBy", "Level",
-                                           "Desired", "Drift", "Overridden", "Until", "LastSuccess", "Documents", "Problems",
-                                           NULL);
+                                           "Desired", "Drift", "Overridden", "Until", "LastSuccess", "Documents",
+                                           "Problems", NULL);
         if (r < 0)
                 log_debug("Can't announce changes: %s", strerror(-r));
 }
