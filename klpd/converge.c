@@ -246,6 +246,8 @@ static void keep_times(Converge *c, const FleetDecision *d, const FleetHost *hos
 
 /* ---- deciding ---- */
 
+static void refresh_repository(Converge *c);
+
 /* A document that can't be read might have said otherwise: from the host's own directories any; from the
  * network only where no rule of the host's own has matched. */
 static const FleetSource *missing_document(const Converge *c, const FleetDecision *d) {
@@ -385,6 +387,8 @@ static void evaluate(Converge *c) {
         fill_status(c, &d);
         manager_fleet_changed(c->manager);
         converge_host_done(&host);
+        if (c->repository_changed && d.rule)
+                refresh_repository(c);
 }
 
 static int on_kick(sd_event_source *source, void *userdata) {
@@ -469,16 +473,23 @@ static void on_repository(void *userdata) {
         manager_mark_stale(c->manager);
 }
 
-static void on_repository_changed(void *userdata) {
-        Converge *c = userdata;
+static void refresh_repository(Converge *c) {
         int r;
 
-        if (!c->manager->fleet_status.managed)
-                return;
+        c->repository_changed = false;
         c->repository_wait = repository_wait_free(c->repository_wait);
         r = repository_refresh(c->manager->repository, on_repository, c, &c->repository_wait);
         if (r < 0)
                 log_warning("Can't read the repository: %s", strerror(-r));
+}
+
+/* Where no document wants anything, nothing is read; the first one that does finds what has come until then. */
+static void on_repository_changed(void *userdata) {
+        Converge *c = userdata;
+
+        c->repository_changed = true;
+        if (c->manager->fleet_status.managed)
+                refresh_repository(c);
 }
 
 static int watch_repository(Converge *c) {

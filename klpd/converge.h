@@ -57,6 +57,7 @@ struct Converge {
         FleetLoader *loader;
         struct FleetWatch *repository_watch;
         RepositoryWait *repository_wait;
+        bool repository_changed; /* and hasn't been read since, for nothing was wanted of it */
         struct ClockWatch *clock_watch;
         FleetRecord record;
         char *record_problem;   /* it can't be trusted: nothing is done */

@@ -36,6 +36,17 @@ static void test_a_level_that_arrives_in_the_repository_is_taken(void **state) {
         UNTIL(f, fake_is_enabled(f->hands, "p3"));
 }
 
+static void test_a_level_that_arrived_before_any_document_is_taken(void **state) {
+        Fixture *f = *state;
+
+        start(f);
+        UNTIL(f, f->m->converge->loaded);
+        add_patch(f, "p3", "\"level\": 3");
+        idle(f);
+        want(f, "3");
+        UNTIL(f, fake_is_enabled(f->hands, "p3"));
+}
+
 static void test_labels_and_facts_choose_the_rule(void **state) {
         Fixture *f = *state;
 
@@ -347,6 +358,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 T(test_the_host_goes_up_down_and_to_nothing_as_documents_change),
                 T(test_a_level_that_arrives_in_the_repository_is_taken),
+                T(test_a_level_that_arrived_before_any_document_is_taken),
                 T(test_labels_and_facts_choose_the_rule),
                 T(test_what_is_decided_by_hand_counts_until_it_is_given_back),
                 T(test_by_hand_to_where_the_document_wants_it_is_no_override),
