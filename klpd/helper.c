@@ -27,7 +27,7 @@
 #include "klpd/helper-server.h"
 #include "klpd/livepatch-sysfs-read.h"
 
-#define IDLE_EXIT_MSEC 60000
+#define IDLE_EXIT_MSEC 30000
 #define SILENT_PEER_MSEC 30000
 
 static void serve_connection(int root_fd, int fd) {
