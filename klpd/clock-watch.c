@@ -23,10 +23,13 @@ ClockWatch *clock_watch_free(ClockWatch *w) {
         return NULL;
 }
 
+/* ECANCELED: the clock was set again since the last read. The timer is armed then all the same (fs/timerfd.c arms it, and
+ * then looks), and whoever is told of the first time reads what the second one made. */
 static int clock_watch_arm(ClockWatch *w) {
         const struct itimerspec never = { .it_value.tv_sec = INT64_MAX / 1000000000 };
+        int r = timerfd_settime(w->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL);
 
-        return timerfd_settime(w->fd, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, NULL) < 0 ? -errno : 0;
+        return r < 0 && errno != ECANCELED ? -errno : 0;
 }
 
 static int on_timer(sd_event_source *source, int fd, uint32_t revents, void *userdata) {

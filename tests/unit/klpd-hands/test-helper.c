@@ -7,6 +7,7 @@
 #include "test-util.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -524,10 +525,13 @@ static void test_nonsense_from_the_helper_is_an_error(void **state) {
 
 static void test_waking_connects_and_goes_away_again(void **state) {
         Fixture *f = *state;
+        struct pollfd p = { .fd = f->listen_fd, .events = POLLIN };
         int connection;
         char c;
 
+        assert_int_equal(poll(&p, 1, 0), 0);
         helper_client_wake(f->client);
+        assert_int_equal(poll(&p, 1, 0), 1); /* connect() is over when the connection is in the queue */
         connection = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         assert_true(connection >= 0);
         assert_int_equal(recv(connection, &c, 1, 0), 0);
