@@ -94,20 +94,9 @@ int ctl_bus_send(Ctl *c, sd_bus_message *m, const char *what, sd_bus_message **r
         return EXIT_DONE;
 }
 
-static int reply_to_json(Ctl *c, sd_bus_message *reply, const char *what, json_object **ret) {
-        int r;
-
-        r = json_from_message(reply, ret);
-        if (r < 0) {
-                ctl_error(c, "Failed to %s: klpd's answer can't be read: %s", what, strerror(-r));
-                return ctl_failure(c, EXIT_FAILED, SD_BUS_ERROR_INCONSISTENT_MESSAGE, strerror(-r));
-        }
-
-        return EXIT_DONE;
-}
-
-int ctl_bus_get(Ctl *c, const char *member, const char *argument, const char *what, json_object **ret) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+/* The answer of an argumentless method, or of one with a string. */
+static int call(Ctl *c, const char *member, const char *argument, const char *what, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
         r = ctl_bus_new_call(c, member, &m);
@@ -120,11 +109,57 @@ int ctl_bus_get(Ctl *c, const char *member, const char *argument, const char *wh
                         return ctl_bus_error(c, NULL, r, what);
         }
 
-        r = ctl_bus_send(c, m, what, &reply);
+        return ctl_bus_send(c, m, what, ret);
+}
+
+/* r: of the function that was to read the answer. */
+static int check_answer(Ctl *c, int r, const char *what) {
+        if (r >= 0)
+                return EXIT_DONE;
+
+        ctl_error(c, "Failed to %s: klpd's answer can't be read: %s", what, strerror(-r));
+        return ctl_failure(c, EXIT_FAILED, SD_BUS_ERROR_INCONSISTENT_MESSAGE, strerror(-r));
+}
+
+int ctl_bus_get(Ctl *c, const char *member, const char *argument, const char *what, json_object **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = call(c, member, argument, what, &reply);
+        return r == EXIT_DONE ? check_answer(c, json_from_message(reply, ret), what) : r;
+}
+
+int ctl_bus_jobs(Ctl *c, json_object **ret) {
+        static const char *const names[] = { "id", "path", "type", "patch", "step" };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = call(c, "ListJobs", NULL, "list jobs", &reply);
+        return r == EXIT_DONE ? check_answer(c, json_from_structs(reply, names, ELEMENTSOF(names), ret), "list jobs") : r;
+}
+
+int ctl_bus_patches(Ctl *c, json_object **ret) {
+        static const char *const names[] = {
+                "name",  "vendor",   "stream",        "level", "cumulative", "kind",
+                "state", "position", "in-repository", "fixes", "summary",    "severity",
+                "kernel", "digest", "problem", "standing",
+        };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = call(c, "ListPatches", NULL, "list patches", &reply);
         if (r != EXIT_DONE)
                 return r;
+        r = check_answer(c, json_from_structs(reply, names, ELEMENTSOF(names), ret), "list patches");
+        if (r != EXIT_DONE)
+                return r;
+        for (size_t i = 0; i < json_length(*ret); i++) {
+                json_object *patch = json_item(*ret, i);
 
-        return reply_to_json(c, reply, what, ret);
+                if (json_object_get_int(json_member(patch, "position")) < 0)
+                        json_object_object_del(patch, "position");
+        }
+        return EXIT_DONE;
 }
 
 int ctl_bus_properties(Ctl *c, json_object **ret) {
@@ -142,7 +177,7 @@ int ctl_bus_properties(Ctl *c, json_object **ret) {
         if (r < 0)
                 return ctl_bus_error(c, &error, r, what);
 
-        return reply_to_json(c, reply, what, ret);
+        return check_answer(c, json_from_message(reply, ret), what);
 }
 
 void ctl_agent(Ctl *c) {

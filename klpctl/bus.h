@@ -22,6 +22,9 @@ int ctl_bus_new_call(Ctl *c, const char *member, sd_bus_message **ret);
 int ctl_bus_send(Ctl *c, sd_bus_message *m, const char *what, sd_bus_message **ret_reply);
 /* A method without arguments, or with a string, whose one result becomes JSON. */
 int ctl_bus_get(Ctl *c, const char *member, const char *argument, const char *what, json_object **ret);
+/* ListJobs and ListPatches: arrays of objects. */
+int ctl_bus_jobs(Ctl *c, json_object **ret);
+int ctl_bus_patches(Ctl *c, json_object **ret);
 /* The manager's properties. */
 int ctl_bus_properties(Ctl *c, json_object **ret);
 

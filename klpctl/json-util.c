@@ -164,6 +164,66 @@ int json_from_message(sd_bus_message *m, json_object **ret) {
         return 0;
 }
 
+static int read_struct(sd_bus_message *m, const char *const *names, size_t n_names, json_object **ret) {
+        _cleanup_json_ json_object *o = json_object_new_object();
+        int r;
+
+        if (!o)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_names; i++) {
+                json_object *value;
+
+                r = json_from_message(m, &value);
+                if (r < 0)
+                        return r;
+                if (json_object_object_add_ex(o, names[i], value,
+                                              JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY) < 0) {
+                        json_object_put(value);
+                        return -ENOMEM;
+                }
+        }
+        *ret = TAKE_PTR(o);
+        return 0;
+}
+
+int json_from_structs(sd_bus_message *m, const char *const *names, size_t n_names, json_object **ret) {
+        _cleanup_json_ json_object *a = json_object_new_array();
+        const char *contents;
+        char type;
+        int r;
+
+        if (!a)
+                return -ENOMEM;
+        r = sd_bus_message_peek_type(m, &type, &contents);
+        if (r < 0)
+                return r;
+        if (r == 0 || type != SD_BUS_TYPE_ARRAY || contents[0] != SD_BUS_TYPE_STRUCT_BEGIN)
+                return -EBADMSG;
+        r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, contents);
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_at_end(m, false)) == 0) {
+                json_object *o;
+
+                r = sd_bus_message_enter_container(m, SD_BUS_TYPE_STRUCT, NULL);
+                if (r < 0)
+                        return r;
+                r = read_struct(m, names, n_names, &o);
+                if (r < 0)
+                        return r;
+                r = json_array_push(a, o);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m); /* -EBUSY: it has more */
+                if (r < 0)
+                        return r == -EBUSY ? -EBADMSG : r;
+        }
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(a);
+        return 0;
+}
+
 json_object *json_member(json_object *o, const char *key) {
         json_object *v;
 

@@ -21,6 +21,10 @@ static inline void json_object_putp(json_object **p) {
  * arrays. */
 int json_from_message(sd_bus_message *m, json_object **ret);
 
+/* Reads an array of structs: each becomes an object whose members have these names, in their order (they are not
+ * copied: literals). -EBADMSG: the structs have more or fewer. */
+int json_from_structs(sd_bus_message *m, const char *const *names, size_t n_names, json_object **ret);
+
 const char *json_string(json_object *o, const char *key);
 bool json_boolean(json_object *o, const char *key);
 uint64_t json_u64(json_object *o, const char *key);

@@ -14,7 +14,7 @@
 static int read_change(Ctl *c, const char *patch, json_object **ret_patches, const char **ret_state) {
         int r;
 
-        r = ctl_bus_get(c, "ListPatches", NULL, "list patches", ret_patches);
+        r = ctl_bus_patches(c, ret_patches);
         if (r != EXIT_DONE)
                 return r;
         *ret_state = "";

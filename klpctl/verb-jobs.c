@@ -3,29 +3,6 @@
 #include "bus.h"
 #include "table.h"
 
-/* ListJobs has structs; programs get names. */
-static int name_members(json_object *jobs, json_object **ret) {
-        static const char *const names[] = { "id", "path", "type", "patch", "step" };
-        _cleanup_json_ json_object *out = json_object_new_array();
-
-        if (!out)
-                return -ENOMEM;
-
-        for (size_t i = 0; i < json_length(jobs); i++) {
-                _cleanup_json_ json_object *o = json_object_new_object();
-
-                for (size_t k = 0; o && k < ELEMENTSOF(names); k++)
-                        if (json_set_member(o, names[k], json_object_get(json_item(json_item(jobs, i), k))) <
-                            0)
-                                return -ENOMEM;
-                if (json_array_push(out, TAKE_PTR(o)) < 0)
-                        return -ENOMEM;
-        }
-
-        *ret = TAKE_PTR(out);
-        return 0;
-}
-
 int verb_jobs(Ctl *c, int n, char **words) {
         static const Column columns[] = {
                 { .title = "JOB", .right = true },
@@ -34,15 +11,12 @@ int verb_jobs(Ctl *c, int n, char **words) {
                 { .title = "STEP" },
         };
         _cleanup_(table_freep) Table *t = NULL;
-        _cleanup_json_ json_object *raw = NULL, *jobs = NULL;
+        _cleanup_json_ json_object *jobs = NULL;
         int r;
 
-        r = ctl_bus_get(c, "ListJobs", NULL, "list jobs", &raw);
+        r = ctl_bus_jobs(c, &jobs);
         if (r != EXIT_DONE)
                 return r;
-        r = name_members(raw, &jobs);
-        if (r < 0)
-                return ctl_oom(c);
         if (ctl_json(c))
                 return ctl_print_json(c, jobs);
 

@@ -59,7 +59,7 @@ int verb_list(Ctl *c, int n, char **words) {
         _cleanup_json_ json_object *patches = NULL;
         int r;
 
-        r = ctl_bus_get(c, "ListPatches", NULL, "list patches", &patches);
+        r = ctl_bus_patches(c, &patches);
         if (r != EXIT_DONE)
                 return r;
         if (ctl_json(c))

@@ -85,8 +85,8 @@ static int collect(Ctl *c, json_object **ret) {
         if (!s)
                 return ctl_oom(c);
         if ((r = ctl_bus_properties(c, &properties)) != EXIT_DONE ||
-            (r = ctl_bus_get(c, "ListPatches", NULL, "list patches", &patches)) != EXIT_DONE ||
-            (r = ctl_bus_get(c, "ListJobs", NULL, "list jobs", &jobs)) != EXIT_DONE)
+            (r = ctl_bus_patches(c, &patches)) != EXIT_DONE ||
+            (r = ctl_bus_jobs(c, &jobs)) != EXIT_DONE)
                 return r;
 
         for (size_t i = 0; i < ELEMENTSOF(members); i++) {

@@ -7,7 +7,7 @@ static int collect_names(Ctl *c, json_object **ret) {
         _cleanup_json_ json_object *patches = NULL, *names = json_object_new_array();
         int r;
 
-        r = ctl_bus_get(c, "ListPatches", NULL, "list patches", &patches);
+        r = ctl_bus_patches(c, &patches);
         if (r != EXIT_DONE)
                 return r;
         if (!names)

@@ -421,7 +421,7 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_METHOD_WITH_ARGS("PlanFile", SD_BUS_ARGS("s", request, "h", module, "a{sv}", options),
                                         SD_BUS_RESULT("s", plan), method_plan_file,
                                         SD_BUS_VTABLE_UNPRIVILEGED),
-                SD_BUS_METHOD_WITH_ARGS("ListPatches", SD_BUS_NO_ARGS, SD_BUS_RESULT("aa{sv}", patches),
+                SD_BUS_METHOD_WITH_ARGS("ListPatches", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(" MANAGER_LISTED_PATCH ")", patches),
                                         method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
                 SD_BUS_METHOD_WITH_ARGS("DescribePatch", SD_BUS_ARGS("s", patch), SD_BUS_RESULT("s", json),
                                         method_describe_patch, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -277,6 +277,9 @@ int manager_query_blocking(Manager *m, bool with_stacks, sd_bus_message *message
 
 /* ---- manager-list.c ---- */
 
+/* The members of a patch in ListPatches, see org.klpd1.xml. */
+#define MANAGER_LISTED_PATCH "sssubssibasssssss"
+
 int manager_append_patches(Manager *m, sd_bus_message *reply);
 int manager_describe(Manager *m, const char *name, char **ret); /* -ENOENT */
 int manager_append_states(Manager *m, sd_bus_message *reply);

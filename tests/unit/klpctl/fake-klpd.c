@@ -290,28 +290,25 @@ static int method_metrics(sd_bus_message *m, void *userdata, sd_bus_error *error
         return sd_bus_reply_method_return(m, "s", "klpd_level{stream=\"demo/b\\\"ase\"} 2\nklpd_drift 0\n");
 }
 
+/* A patch as ListPatches has it; position -1: it isn't enabled. */
+#define LISTED_PATCH "sssubssibasssssss"
+
 static void append_patch(sd_bus_message *m, const char *name, uint32_t level, const char *kind, const char *state,
-                         const char *summary, const char *problem) {
-        check(sd_bus_message_open_container(m, 'a', "{sv}"), "open");
-        check(sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}", "name", "s", name, "vendor", "s", "demo",
-                                    "stream", "s", "base", "level", "u", level, "cumulative", "b", 1, "kind", "s", kind,
-                                    "state", "s", state, "summary", "s", summary, "fixes", "as", 2, "CVE-2026-0001",
-                                    "CVE-2026-0002"),
+                         int32_t position, const char *summary, const char *problem) {
+        check(sd_bus_message_append(m, "(" LISTED_PATCH ")", name, "demo", "base", level, 1, kind, state, position, 1,
+                                    2, "CVE-2026-0001", "CVE-2026-0002", summary, "", "6.1.0", "", problem, ""),
               "append");
-        if (problem)
-                check(sd_bus_message_append(m, "{sv}", "problem", "s", problem), "append");
-        check(sd_bus_message_close_container(m), "close");
 }
 
 static int method_list_patches(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         sd_bus_message *reply;
 
         check(sd_bus_message_new_method_return(m, &reply), "reply");
-        check(sd_bus_message_open_container(reply, 'a', "a{sv}"), "open");
-        append_patch(reply, "klp_demo_1", 1, "managed", "enabled", "ip_options: refuse source routes", NULL);
-        append_patch(reply, "klp_demo_2", 2, "managed", "available", "an escape \x1b[31m in it, r\xc3\xa4tselhaft", NULL);
-        append_patch(reply, "klp_demo_with_a_name_that_is_longer_than_most_terminals_like", 10, "plain", "loaded", "", NULL);
-        append_patch(reply, "broken", 0, "managed", "available", "", "metadata makes no sense: klp_state");
+        check(sd_bus_message_open_container(reply, 'a', "(" LISTED_PATCH ")"), "open");
+        append_patch(reply, "klp_demo_1", 1, "managed", "enabled", 0, "ip_options: refuse source routes", "");
+        append_patch(reply, "klp_demo_2", 2, "managed", "available", -1, "an escape \x1b[31m in it, r\xc3\xa4tselhaft", "");
+        append_patch(reply, "klp_demo_with_a_name_that_is_longer_than_most_terminals_like", 10, "plain", "loaded", -1, "", "");
+        append_patch(reply, "broken", 0, "managed", "available", -1, "", "metadata makes no sense: klp_state");
         check(sd_bus_message_close_container(reply), "close");
         check(sd_bus_send(NULL, reply, NULL), "send");
         sd_bus_message_unref(reply);
@@ -400,7 +397,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("Force", "sa{sv}", "s", method_force, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Reject", "ss", "o", method_reject, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Plan", "ssa{sv}", "s", method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("ListPatches", NULL, "aa{sv}", method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListPatches", NULL, "a(" LISTED_PATCH ")", method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListStates", NULL, "aa{sv}", method_list_states, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListBlocking", "b", "aa{sv}", method_list_blocking, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListJobs", NULL, "a(uosss)", method_list_jobs, SD_BUS_VTABLE_UNPRIVILEGED),

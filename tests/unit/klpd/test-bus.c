@@ -229,6 +229,26 @@ static void test_many_calls_at_once_are_answered_or_refused_but_none_is_lost(voi
 
 /* ---- what is shown ---- */
 
+/* The position of a patch in an answer to ListPatches; INT32_MIN: it isn't there, or isn't as it should be. */
+static int32_t listed_position(sd_bus_message *reply, const char *name) {
+        const char *listed, *vendor, *stream, *kind, *state;
+        int32_t position, found = INT32_MIN;
+        int cumulative, in_repository;
+        uint32_t level;
+
+        assert_true(sd_bus_message_enter_container(reply, 'a', "(sssubssibasssssss)") > 0);
+        while (sd_bus_message_enter_container(reply, 'r', "sssubssibasssssss") > 0) {
+                assert_true(sd_bus_message_read(reply, "sssubssib", &listed, &vendor, &stream, &level, &cumulative,
+                                                &kind, &state, &position, &in_repository) > 0);
+                if (strcmp(listed, name) == 0 && level > 0 && in_repository &&
+                    (position >= 0) == (strcmp(state, "enabled") == 0))
+                        found = position;
+                assert_true(sd_bus_message_skip(reply, "asssssss") > 0);
+                assert_true(sd_bus_message_exit_container(reply) >= 0);
+        }
+        return found;
+}
+
 static void test_patches_and_levels_are_shown(void **state) {
         sd_bus *bus = bus_connect();
         sd_bus_message *reply = NULL;
@@ -267,9 +287,13 @@ static void test_patches_and_levels_are_shown(void **state) {
         reply = sd_bus_message_unref(reply);
         assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListPatches", NULL, &reply, "") >=
                     0);
-        assert_true(sd_bus_message_has_signature(reply, "aa{sv}"));
+        assert_int_equal(listed_position(reply, "level1"), 0);
         sd_bus_message_unref(reply);
         bus_complete(bus, "Disable", "level1", &removed);
+        assert_true(sd_bus_call_method(bus, DESTINATION, PATH, INTERFACE, "ListPatches", NULL, &reply, "") >=
+                    0);
+        assert_int_equal(listed_position(reply, "level1"), -1);
+        sd_bus_message_unref(reply);
         sd_bus_flush_close_unref(bus);
 }
 
