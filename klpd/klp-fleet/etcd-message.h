@@ -51,6 +51,7 @@ int etcd_parse_watch(const char *text, size_t size, EtcdWatch *ret, PolicyError 
 int etcd_parse_lease(const char *text, size_t size, uint64_t *ret_lease, uint64_t *ret_ttl, PolicyError *error);
 
 /* gRPC's codes as far as they make a difference. */
+#define ETCD_CODE_INVALID_ARGUMENT 3U
 #define ETCD_CODE_NOT_FOUND 5U
 #define ETCD_CODE_UNAUTHENTICATED 16U
 /* What a reply with another status than 200 says; returns gRPC's code, or 0. buf gets one line. */

@@ -10,10 +10,10 @@
  * replies and lines of a watch are bounded in size, and lines in number.
  */
 #include <stdio.h>
-#include <time.h>
 
 #include "klpd/klp-fleet/backoff.h"
 #include "klpd/klp-fleet/etcd.h"
+#include "klpd/klp-fleet/wait.h"
 #include "klpd/log.h"
 
 #define WATCH_LINES_MAX 256U
@@ -61,13 +61,6 @@ struct Etcd {
 
 static void go_on(Etcd *e);
 
-static uint64_t now_monotonic(const Etcd *e) {
-        uint64_t usec = 0;
-
-        (void) sd_event_now(e->event, CLOCK_MONOTONIC, &usec);
-        return usec;
-}
-
 /* Once, until something else is to be said. */
 static void say(Etcd *e, const char *text) {
         if (streq(e->said, text))
@@ -77,8 +70,7 @@ static void say(Etcd *e, const char *text) {
 }
 
 static void set_timer(sd_event_source *timer, uint64_t usec) {
-        if (sd_event_source_set_time_relative(timer, usec) < 0 ||
-            sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT) < 0)
+        if (wait_start(timer, usec) < 0)
                 log_error("Can't set a timer");
 }
 
@@ -151,7 +143,7 @@ static int on_read(Etcd *e, const HttpReply *reply, PolicyError *error) {
         if (r < 0)
                 return policy_error_set(error, r, "what was read can't be kept: %s", strerror(-r));
         e->revision = read.revision;
-        e->read_usec = now_monotonic(e);
+        e->read_usec = clock_usec(CLOCK_BOOTTIME);
         e->read = true;
         if (!read.document)
                 say(e, "etcd has no fleet document; what was there before stays");
@@ -199,11 +191,15 @@ static int take(Etcd *e, Due due, const HttpReply *reply, PolicyError *error) {
         return 0;
 }
 
-/* Tokens and leases end, above all when etcd was started anew. True: it needn't be called a failure. */
+/*
+ * Tokens and leases end, above all when etcd was started anew, and a token that carries the state of users and roles in
+ * itself (--auth-token=jwt) with each change of them: an invalid argument, to etcd. True: it needn't be called a failure.
+ */
 static bool refused(Etcd *e, Due due, unsigned code, long status) {
-        bool expired = (code == ETCD_CODE_UNAUTHENTICATED || status == 401) && e->header_proved;
+        bool unknown = code == ETCD_CODE_UNAUTHENTICATED || code == ETCD_CODE_INVALID_ARGUMENT || status == 401;
+        bool expired = unknown && e->header_proved;
 
-        if (code == ETCD_CODE_UNAUTHENTICATED || status == 401) {
+        if (unknown) {
                 e->header[0] = 0;
                 e->header_proved = false;
         }
@@ -217,7 +213,7 @@ static bool refused(Etcd *e, Due due, unsigned code, long status) {
 static void succeeded(Etcd *e, Due due) {
         if (due == DUE_TOKEN)
                 return;
-        e->header_proved = true;
+        e->header_proved = *e->header;
         if (e->backoff.n > 0)
                 say(e, "etcd answers again");
         backoff_reset(&e->backoff);
@@ -253,7 +249,7 @@ static void on_reply(HttpCall *call, const HttpReply *reply, void *userdata) {
 
 /* It is over, one way or another: what it watched is read again, after a while unless something has changed. */
 static void unwatch(Etcd *e, const char *why) {
-        uint64_t since = now_monotonic(e) - e->read_usec, wait = 0;
+        uint64_t since = clock_usec(CLOCK_BOOTTIME) - e->read_usec, wait = 0;
 
         e->watch = http_call_free(e->watch);
         (void) sd_event_source_set_enabled(e->refresh, SD_EVENT_OFF);
@@ -455,16 +451,13 @@ int etcd_new(sd_event *event, Http *http, const EtcdConfig *config, const char *
         if (*config->status_prefix)
                 (void) snprintf(e->status_key, sizeof(e->status_key), "%.*s%s",
                                 (int) (sizeof(e->status_key) - LOCK_ID_MAX - 1), config->status_prefix, id);
-        r = sd_event_add_time_relative(event, &e->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, e);
-        e->waiting = true; /* for the loop */
+        r = wait_new(event, CLOCK_BOOTTIME, 1000, "etcd-retry", on_timer, e, &e->timer);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &e->refresh, CLOCK_MONOTONIC, 0, 0, on_refresh, e);
+                r = wait_new(event, CLOCK_BOOTTIME, 0, "etcd-refresh", on_refresh, e, &e->refresh);
         if (r >= 0)
-                r = sd_event_source_set_enabled(e->refresh, SD_EVENT_OFF);
+                r = wait_new(event, CLOCK_BOOTTIME, 0, "etcd-lease", on_renew, e, &e->renew);
         if (r >= 0)
-                r = sd_event_add_time_relative(event, &e->renew, CLOCK_MONOTONIC, 0, 0, on_renew, e);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(e->renew, SD_EVENT_OFF);
+                hold_back(e, 0); /* for the loop */
         if (r < 0) {
                 etcd_free(e);
                 return r;

@@ -5,6 +5,7 @@
 #include "klpd/klp-fleet/backoff.h"
 #include "klpd/klp-fleet/fleet-lock.h"
 #include "klpd/klp-fleet/lock-message.h"
+#include "klpd/klp-fleet/wait.h"
 #include "klpd/log.h"
 
 struct FleetLock {
@@ -30,10 +31,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 static void retry(FleetLock *l) {
-        uint64_t usec = backoff_next_random(&l->backoff);
-
-        if (sd_event_source_set_time_relative(l->timer, usec) < 0 ||
-            sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT) < 0)
+        if (wait_start(l->timer, backoff_next_random(&l->backoff)) < 0)
                 log_error("Can't wait before asking for the slot again");
 }
 
@@ -168,14 +166,11 @@ int fleet_lock_new(sd_event *event, Http *http, const LockConfig *config, const 
         l->grant = grant;
         l->userdata = userdata;
         l->backoff = (Backoff) { config->retry_usec, config->retry_max_usec, 0 };
-        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 1000, on_retry, l);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
+        r = wait_new(event, CLOCK_BOOTTIME, 1000, "fleet-lock-retry", on_retry, l, &l->timer);
         if (r < 0) {
                 fleet_lock_free(l);
                 return r;
         }
-        (void) sd_event_source_set_description(l->timer, "fleet-lock-retry");
         *ret = l;
         return 0;
 }

@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 
 #include "klpd/klp-fleet/http.h"
+#include "klpd/klp-fleet/wait.h"
 
 struct Http {
         sd_event *event;
@@ -187,9 +188,7 @@ static int on_timeout(CURLM *multi, long ms, void *userdata) {
 
         if (ms < 0)
                 return sd_event_source_set_enabled(h->timer, SD_EVENT_OFF) < 0 ? -1 : 0;
-        if (sd_event_source_set_time_relative(h->timer, (uint64_t) ms * 1000) < 0)
-                return -1;
-        return sd_event_source_set_enabled(h->timer, SD_EVENT_ONESHOT) < 0 ? -1 : 0;
+        return wait_start(h->timer, (uint64_t) ms * 1000) < 0 ? -1 : 0;
 }
 
 int http_new(sd_event *event, Http **ret) {
@@ -205,11 +204,7 @@ int http_new(sd_event *event, Http **ret) {
         h->multi = curl_multi_init();
         if (!h->multi)
                 return -ENOMEM;
-        r = sd_event_add_time_relative(event, &h->timer, CLOCK_MONOTONIC, 0, 1000, on_timer, h);
-        if (r < 0)
-                return r;
-        (void) sd_event_source_set_description(h->timer, "curl-timer");
-        r = sd_event_source_set_enabled(h->timer, SD_EVENT_OFF);
+        r = wait_new(event, CLOCK_MONOTONIC, 1000, "curl-timer", on_timer, h, &h->timer); /* curl's own clock */
         if (r < 0)
                 return r;
         if (curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket) != CURLM_OK ||

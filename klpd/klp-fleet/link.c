@@ -11,6 +11,7 @@
 #include "klpd/klp-fleet/etcd-message.h"
 #include "klpd/klp-fleet/host-status.h"
 #include "klpd/klp-fleet/link.h"
+#include "klpd/klp-fleet/wait.h"
 #include "klpd/log.h"
 
 #define KLPD_NAME "org.klpd1"
@@ -34,8 +35,7 @@ struct Link {
 };
 
 static void set_timer(Link *l, uint64_t usec) {
-        if (sd_event_source_set_time_relative(l->timer, usec) < 0 ||
-            sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT) < 0)
+        if (wait_start(l->timer, usec) < 0)
                 log_error("Can't set a timer");
 }
 
@@ -283,12 +283,13 @@ int link_new(sd_event *event, const char *id, const LinkHandlers *handlers, Link
         l->event = sd_event_ref(event);
         l->id = id;
         l->handlers = *handlers;
-        r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 10000, on_timer, l);
+        r = wait_new(event, CLOCK_MONOTONIC, 10000, "klpd", on_timer, l, &l->timer);
+        if (r >= 0)
+                r = wait_start(l->timer, 0);
         if (r < 0) {
                 link_free(l);
                 return r;
         }
-        (void) sd_event_source_set_description(l->timer, "klpd");
         *ret = l;
         return 0;
 }

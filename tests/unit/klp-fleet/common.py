@@ -221,10 +221,11 @@ class Tls:
 class Etcd:
     """A real etcd on loopback; start() may be called again after stop(), also with nothing left of its data."""
 
-    def __init__(self, tls=None):
+    def __init__(self, tls=None, *more):
         # In memory where there is enough: it syncs each change, and a busy disk would have it time out.
         self.directory = tempfile.TemporaryDirectory(dir='/dev/shm' if self.room_in_memory() else None)
         self.tls = tls
+        self.more = more
         self.process = None
         self.port = None
         self.token = None
@@ -252,7 +253,7 @@ class Etcd:
         peer = f'http://127.0.0.1:{free_port()}'
         words = ['etcd', '--data-dir', os.path.join(self.directory.name, 'data'), '--listen-client-urls', self.url,
                  '--advertise-client-urls', self.url, '--listen-peer-urls', peer,
-                 '--initial-advertise-peer-urls', peer, '--initial-cluster', f'default={peer}']
+                 '--initial-advertise-peer-urls', peer, '--initial-cluster', f'default={peer}', *self.more]
         if self.tls:
             words += ['--cert-file', self.tls.server[0], '--key-file', self.tls.server[1],
                       '--trusted-ca-file', self.tls.ca, '--client-cert-auth']

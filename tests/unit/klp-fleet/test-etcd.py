@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import tempfile
+import time
 import unittest
 import urllib.error
 
@@ -240,6 +243,62 @@ class Status(unittest.TestCase):
         etcd.put_document('three')
         common.wait_until('the document of the restarted etcd', lambda: fleet.read('etcd.json') == b'three')
         self.assertNotIn('secret', fleet.program.text())
+
+    def with_tokens(self, *more):
+        """An etcd, a klp-fleet that has read "one" there, and what gives the operator a new token."""
+        etcd = self.add(common.Etcd(None, '--bcrypt-cost', '4', *more))
+        for user in ('root', 'host'):
+            etcd.call('/v3/auth/user/add', name=user, password=user)
+            etcd.call('/v3/auth/role/add', name=user)
+            etcd.call('/v3/auth/user/grant', user=user, role=user)
+        etcd.call('/v3/auth/role/grant', name='host', perm={'permType': 'READ', 'key': common.b64('/klpd/fleet.json'),
+                                                            'range_end': common.b64('/klpd/fleet.json.p7t')})
+        etcd.put_document('one')
+        etcd.call('/v3/auth/enable')
+        fleet = self.add(common.KlpFleet(CONFIG.format(url=etcd.url)))
+        with open(fleet.path('password'), 'w', encoding='utf-8') as f:
+            f.write('host\n')
+        fleet.configure(CONFIG.format(url=etcd.url) + f'StatusPrefix=\nUser=host\nPasswordFile={fleet.path("password")}\n')
+        fleet.start()
+        common.wait_until('the document', lambda: fleet.read('etcd.json') == b'one')
+
+        def enter():
+            etcd.token = None
+            etcd.token = etcd.call('/v3/auth/authenticate', name='root', password='root')['token']
+        enter()
+        return etcd, fleet, enter
+
+    def read_again(self, etcd, fleet):
+        etcd.put_document('two')
+        common.wait_until(lambda: f'the next document:\n{fleet.program.text()}', lambda: fleet.read('etcd.json') == b'two')
+        # What etcd means by that is nobody's trouble.
+        self.assertNotIn("Can't", fleet.program.text())
+
+    def test_token_that_has_run_out_is_replaced(self):
+        etcd, fleet, enter = self.with_tokens('--auth-token-ttl', '2')
+
+        def refused():
+            try:
+                etcd.call('/v3/auth/user/list')
+                time.sleep(3)  # each use of it prolongs it
+                return False
+            except urllib.error.HTTPError:
+                return True
+        # klp-fleet's is as old, and is used less.
+        common.wait_until('a token to run out', refused)
+        enter()
+        self.read_again(etcd, fleet)
+
+    def test_token_that_is_older_than_a_change_of_users_is_replaced(self):
+        with tempfile.TemporaryDirectory() as keys:
+            private, public = (os.path.join(keys, name) for name in ('private', 'public'))
+            subprocess.run(['openssl', 'genrsa', '-out', private, '2048'], check=True, capture_output=True)
+            subprocess.run(['openssl', 'rsa', '-in', private, '-pubout', '-out', public], check=True, capture_output=True)
+            etcd, fleet, enter = self.with_tokens('--auth-token',
+                                                  f'jwt,pub-key={public},priv-key={private},sign-method=RS256,ttl=24h')
+            etcd.call('/v3/auth/user/add', name='other', password='other')
+            enter()
+            self.read_again(etcd, fleet)
 
     def restart_with_users(self, etcd):
         self.assertTrue(etcd.start())

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The parts of klp-fleet that need no server: base64, back-off, messages, the slot's state machine, configuration. */
+/* The parts of klp-fleet that need no server: base64, back-off, messages, the slot's state machine, configuration, timers. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 #include "klpd/klp-fleet/fleet-config.h"
 #include "klpd/klp-fleet/http.h"
 #include "klpd/klp-fleet/slot.h"
+#include "klpd/klp-fleet/wait.h"
 
 /* ---- base64, back-off ---- */
 
@@ -368,6 +369,55 @@ static void test_documents_that_are_there_are_not_written_again(void **state) {
         assert_true(S_ISREG(after.st_mode));
 }
 
+/* ---- timers ---- */
+
+#define SPAN UINT64_C(50000)
+
+typedef struct Behind {
+        sd_event_source *timer;
+        uint64_t begun, over;
+} Behind;
+
+static int on_behind(sd_event_source *source, uint64_t usec, void *userdata) {
+        Behind *b = userdata;
+
+        /* The loop is behind: since it woke up more time has passed than is to be waited. */
+        for (uint64_t woken = clock_usec(CLOCK_MONOTONIC); clock_usec(CLOCK_MONOTONIC) < woken + 2 * SPAN;)
+                ;
+        b->begun = clock_usec(CLOCK_BOOTTIME);
+        return wait_start(b->timer, SPAN);
+}
+
+static int on_over(sd_event_source *source, uint64_t usec, void *userdata) {
+        Behind *b = userdata;
+
+        b->over = clock_usec(CLOCK_BOOTTIME);
+        return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static void test_a_pause_is_as_long_as_it_has_to_be_where_the_loop_is_behind(void **state) {
+        sd_event_source *first = NULL;
+        sd_event *event = NULL;
+        clockid_t clock;
+        Behind b = {};
+        int enabled;
+
+        assert_true(sd_event_new(&event) >= 0);
+        assert_int_equal(wait_new(event, CLOCK_BOOTTIME, 1000, "pause", on_over, &b, &b.timer), 0);
+        assert_true(sd_event_source_get_enabled(b.timer, &enabled) >= 0);
+        assert_int_equal(enabled, SD_EVENT_OFF);
+        assert_true(sd_event_source_get_time_clock(b.timer, &clock) >= 0);
+        assert_int_equal(clock, CLOCK_BOOTTIME);
+        assert_int_equal(wait_new(event, CLOCK_MONOTONIC, 0, "first", on_behind, &b, &first), 0);
+        assert_int_equal(wait_start(b.timer, UINT64_MAX), 0); /* for ever, not in the past */
+        assert_int_equal(wait_start(first, 0), 0);
+        assert_true(sd_event_loop(event) >= 0);
+        assert_true(b.over >= b.begun + SPAN);
+        sd_event_source_disable_unref(first);
+        sd_event_source_disable_unref(b.timer);
+        sd_event_unref(event);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_base64_is_the_one_of_the_rfc),
@@ -384,6 +434,7 @@ int main(void) {
                 cmocka_unit_test(test_slot_grant_is_for_the_token_that_was_told),
                 cmocka_unit_test(test_slot_tokens_are_bounded),
                 cmocka_unit_test(test_urls_are_http_without_secrets),
+                cmocka_unit_test(test_a_pause_is_as_long_as_it_has_to_be_where_the_loop_is_behind),
                 cmocka_unit_test_setup_teardown(test_configuration, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_documents_that_are_there_are_not_written_again, setup, teardown),
         };

@@ -114,6 +114,51 @@ static void test_a_window_beyond_a_limit_is_refused_and_the_limit_named(void **s
         UNTIL(f, status(f)->n_problems == 1 && status(f)->n_documents == 2);
 }
 
+/* So many rules with 64 windows each, and one more with the rest. */
+static void windows_document(const Fixture *f, unsigned n) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        FILE *out = open_memstream(&text, &size);
+
+        assert_non_null(out);
+        (void) fprintf(out, "{\"rules\": [");
+        for (unsigned i = 0; i < n; i++) {
+                if (i % 64 == 0)
+                        (void) fprintf(out, "%s{\"name\": \"rule-%u\", \"level\": 1, \"windows\": [", i > 0 ? "]}, " : "",
+                                       i / 64);
+                (void) fprintf(out, "%s{\"calendar\": \"Sat 0%u:30\", \"duration\": \"1h\"}", i % 64 > 0 ? ", " : "",
+                               i % 5);
+        }
+        (void) fprintf(out, "]}]}");
+        assert_int_equal(fclose(out), 0);
+        document(f, "a.json", text);
+}
+
+static void test_a_document_may_have_4096_windows_and_not_one_more(void **state) {
+        Fixture *f = *state;
+        const FleetDocument *d;
+        size_t n;
+
+        windows_document(f, 4096);
+        start(f);
+        UNTIL(f, phase_is(f, "waiting") && streq(status(f)->reason, "window"));
+        assert_int_equal(status(f)->n_problems, 0);
+        /* Each of them has come, with all that it has. */
+        d = fleet_loader_sources(f->m->converge->loader, &n)->document;
+        assert_int_equal(d->n_rules, 64);
+        for (size_t i = 0; i < 64; i++) {
+                assert_int_equal(d->rules[i].n_windows, 64);
+                for (size_t k = 0; k < 64; k++)
+                        assert_int_equal(d->rules[i].windows[k].n_intervals, 128);
+        }
+        windows_document(f, 4097);
+        UNTIL(f, problem_has(f, "rule-64: a document may have 4096 windows at most, in all of its rules"));
+        /* What was in force before still is. */
+        UNTIL(f, status(f)->n_problems == 1 && status(f)->n_documents == 1);
+        assert_int_equal(fleet_set_rule(fleet_loader_set(f->m->converge->loader), 63)->n_windows, 64);
+        assert_string_equal(fake_log(f->hands), "");
+}
+
 static void test_a_window_that_never_opens_is_waited_for_without_an_end(void **state) {
         Fixture *f = *state;
 
@@ -259,6 +304,7 @@ int main(void) {
                 T(test_a_window_that_cant_be_expanded_is_a_broken_document),
                 T(test_while_the_clock_is_uncertain_nothing_that_depends_on_time_begins),
                 T(test_a_window_beyond_a_limit_is_refused_and_the_limit_named),
+                T(test_a_document_may_have_4096_windows_and_not_one_more),
                 T(test_a_window_that_never_opens_is_waited_for_without_an_end),
                 T(test_windows_are_looked_up_again_when_the_clock_is_set),
                 T(test_windows_are_looked_up_again_before_they_run_out),
