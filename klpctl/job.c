@@ -411,6 +411,7 @@ static int follow(Job *j) {
         if (r < 0)
                 return r;
 
+        terminal_set_locale(&j->c->terminal);
         r = sd_event_loop(j->event);
         progress_clear(j);
         (void) sd_bus_detach_event(j->c->bus);

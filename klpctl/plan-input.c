@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading what the user of an offline plan names. The parsers are those of policy/ and of the daemon's
- * inspector: a file that is refused here would be refused there.
+ * Reading what the user of an offline plan names. The parsers are those of policy/ and the daemon's inspector: a file
+ * that is refused here would be refused there.
  */
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "klpd/patch-file.h"
+#include "module-file.h"
 #include "plan-input.h"
 #include "policy/json.h"
 
@@ -166,7 +166,7 @@ static int merge_manifest(Ctl *c, const char *path, const Patch *module, Patch *
 }
 
 static int input_module(Ctl *c, const char *path, Patch **ret) {
-        _cleanup_patch_file_free_ PatchFile *file = NULL;
+        _cleanup_patch_unref_ Patch *module = NULL;
         _cleanup_free_ char *manifest = NULL;
         PolicyError error = {};
         int fd, r;
@@ -174,16 +174,16 @@ static int input_module(Ctl *c, const char *path, Patch **ret) {
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return say_errno(c, path, -errno);
-        r = patch_file_read_fd(fd, &file, &error);
+        r = module_file_read(fd, &module, &error);
         close(fd);
         if (r < 0)
                 return say(c, path, r, &error);
 
         manifest = manifest_path(path);
-        if (file->patch->kind == PATCH_PLAIN && manifest && access(manifest, F_OK) >= 0)
-                return merge_manifest(c, manifest, file->patch, ret);
+        if (module->kind == PATCH_PLAIN && manifest && access(manifest, F_OK) >= 0)
+                return merge_manifest(c, manifest, module, ret);
 
-        *ret = patch_ref(file->patch);
+        *ret = TAKE_PTR(module);
         return EXIT_DONE;
 }
 

@@ -74,23 +74,32 @@ static size_t find_width(void) {
         return 80;
 }
 
-void terminal_init(Terminal *t) {
-        int e = env_bool("SYSTEMD_UTF8");
-        bool utf8;
+/* Loading a locale takes longer than all else here together: that is left until it is needed. */
+static bool is_utf8(const Terminal *t) {
+        static enum { UNKNOWN, OTHER, UTF8 } locale;
 
-        (void) setlocale(LC_CTYPE, "");
-        utf8 = streq(nl_langinfo(CODESET), "UTF-8");
-
+        if (t->utf8 == 0)
+                return false;
+        if (locale == UNKNOWN) {
+                (void) setlocale(LC_CTYPE, "");
+                locale = streq(nl_langinfo(CODESET), "UTF-8") ? UTF8 : OTHER;
+        }
         /* wcwidth() needs a UTF-8 locale to know widths: glibc always has this one. */
-        if (e > 0 && !utf8)
-                utf8 = setlocale(LC_CTYPE, "C.UTF-8");
-        else if (e == 0)
-                utf8 = false;
+        if (locale == OTHER && t->utf8 > 0 && setlocale(LC_CTYPE, "C.UTF-8"))
+                locale = UTF8;
 
+        return locale == UTF8;
+}
+
+void terminal_set_locale(const Terminal *t) {
+        (void) is_utf8(t);
+}
+
+void terminal_init(Terminal *t) {
         *t = (Terminal){
                 .colour = want_colour(STDOUT_FILENO),
                 .colour_err = want_colour(STDERR_FILENO),
-                .utf8 = utf8,
+                .utf8 = env_bool("SYSTEMD_UTF8"),
                 .tty_err = isatty(STDERR_FILENO),
                 .width = find_width(),
         };
@@ -105,7 +114,7 @@ const char *terminal_off(const Terminal *t) {
 }
 
 const char *terminal_glyph(const Terminal *t, Glyph g) {
-        return glyphs[g][t->utf8];
+        return glyphs[g][is_utf8(t)];
 }
 
 /* Characters that print nothing of their own but change how others are read. */
@@ -125,7 +134,7 @@ static size_t character(const Terminal *t, const char *s, size_t *ret_width) {
                 *ret_width = 1;
                 return *s >= ' ' && *s != 0x7f;
         }
-        if (!t->utf8)
+        if (!is_utf8(t))
                 return 0;
 
         n = mbrtowc(&c, s, strlen(s), &state);
@@ -152,7 +161,7 @@ char *text_printable(const Terminal *t, const char *s) {
                         memcpy(p, s, n);
                         p += n;
                         s += n;
-                } else if (!t->utf8 && (unsigned char) *s >= 0x80) {
+                } else if ((unsigned char) *s >= 0x80 && !is_utf8(t)) {
                         *p++ = '?';
                         s++;
                         while (((unsigned char) *s & 0xc0) == 0x80) /* one mark for one character */

@@ -37,14 +37,15 @@ typedef enum Glyph {
 typedef struct Terminal {
         bool colour;     /* standard output: escape sequences wanted */
         bool colour_err; /* the same for standard error */
-        bool utf8;       /* by locale, or SYSTEMD_UTF8= */
+        int utf8;        /* SYSTEMD_UTF8=; -1: as the locale has it */
         bool tty_err;    /* a progress line makes sense */
         size_t width;    /* columns of standard output; 0: as many as it takes */
 } Terminal;
 
-/* Sets the locale for character types, too. NO_COLOR, SYSTEMD_COLORS, SYSTEMD_UTF8, COLUMNS and TERM count.
- */
+/* NO_COLOR, SYSTEMD_COLORS, SYSTEMD_UTF8, COLUMNS and TERM count. */
 void terminal_init(Terminal *t);
+/* Sets the locale for character types, which the first text would otherwise: for when there is nothing else to do. */
+void terminal_set_locale(const Terminal *t);
 
 /* Escape sequences, or "" where colours are off. */
 const char *terminal_on(const Terminal *t, Colour c);

@@ -4,8 +4,8 @@
  * happens from three event sources: a defer source that sends the next request, the socket's, and the
  * deadline's timer.
  *
- *   idle ──request──▶ sent ──reply──▶ idle, or next        (not connected while idle)
- *                      │
+ *   idle ──request──▶ sent ──reply──▶ idle, or next        (not connected while idle, but for a moment after it
+ *                      │                                     was woken for a request that may come)
  *                      └─deadline──▶ hung ──late reply, or end of connection──▶ idle
  */
 #include "klpd/helper-client.h"
@@ -24,6 +24,8 @@
 
 #define DEADLINE_USEC_DEFAULT (60 * 1000000ULL)
 #define QUEUE_MAX 64U
+/* So long it is kept awake for a request that doesn't come. */
+#define AWAKE_USEC (5 * 1000000ULL)
 
 typedef struct Pending Pending;
 struct Pending {
@@ -41,6 +43,7 @@ struct HelperClient {
         sd_event_source *send_source;     /* defer: sends the head of the queue */
         sd_event_source *socket_source;   /* while connected */
         sd_event_source *deadline_source; /* while sent and not hung */
+        sd_event_source *awake_source;    /* while connected for a request that may come */
         char *socket_path;
         int fd;
         uint64_t cookie;
@@ -83,6 +86,7 @@ static Pending *queue_pop(HelperClient *c) {
 static void disconnect(HelperClient *c) {
         c->socket_source = sd_event_source_disable_unref(c->socket_source);
         c->deadline_source = sd_event_source_disable_unref(c->deadline_source);
+        c->awake_source = sd_event_source_disable_unref(c->awake_source);
         if (c->fd >= 0)
                 close(TAKE_FD(c->fd));
         c->sent = c->hung = false;
@@ -212,13 +216,6 @@ static int connect_socket(const HelperClient *c) {
         return TAKE_FD(fd);
 }
 
-/* A connection that is closed at once starts the socket's service, which finds that nobody is there. */
-void helper_client_wake(HelperClient *c) {
-        int fd = c->fd < 0 ? connect_socket(c) : -EBADF;
-
-        closep(&fd);
-}
-
 static int connect_helper(HelperClient *c) {
         _cleanup_close_ int fd = -EBADF;
         int r;
@@ -234,6 +231,25 @@ static int connect_helper(HelperClient *c) {
 
         c->fd = TAKE_FD(fd);
         return 0;
+}
+
+static int on_awake(sd_event_source *s, uint64_t usec, void *userdata) {
+        HelperClient *c = userdata;
+
+        c->awake_source = sd_event_source_disable_unref(c->awake_source);
+        if (!c->sent)
+                schedule_next(c);
+        return 0;
+}
+
+/* The connection starts the socket's service, and the request finds it made. */
+void helper_client_wake(HelperClient *c) {
+        if (c->fd >= 0 || c->queue || connect_helper(c) < 0)
+                return;
+        if (sd_event_add_time_relative(c->event, &c->awake_source, CLOCK_MONOTONIC, AWAKE_USEC, 0, on_awake, c) < 0)
+                disconnect(c);
+        else
+                (void) sd_event_source_set_description(c->awake_source, "helper-awake");
 }
 
 static int send_request(int socket_fd, const HelperRequest *request, int fd) {
@@ -261,11 +277,20 @@ static int send_request(int socket_fd, const HelperRequest *request, int fd) {
         return 0;
 }
 
+/* The helper may have gone since the connection was made for what might come. */
+static void drop_stale(HelperClient *c) {
+        char byte;
+
+        if (c->fd >= 0 && (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN))
+                disconnect(c);
+}
+
 /* Returns only what makes the head fail. */
 static int send_head(HelperClient *c, const char **ret_text) {
         Pending *p = c->queue;
         int r;
 
+        drop_stale(c);
         if (c->fd < 0) {
                 r = connect_helper(c);
                 if (r < 0) {
@@ -275,6 +300,7 @@ static int send_head(HelperClient *c, const char **ret_text) {
         }
 
         *ret_text = "can't hand the request to klpd-helper";
+        c->awake_source = sd_event_source_disable_unref(c->awake_source);
         r = sd_event_add_time_relative(c->event, &c->deadline_source, CLOCK_MONOTONIC, p->deadline_usec, 0,
                                        on_deadline, c);
         if (r < 0)

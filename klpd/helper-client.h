@@ -52,7 +52,8 @@ HelperClient *helper_client_free(HelperClient *c); /* NULL is fine; returns NULL
 DEFINE_CLEANUP(HelperClient *, helper_client_free);
 #define _cleanup_helper_client_free_ _cleanup_(helper_client_freep)
 
-/* Has the helper started, if it isn't, so that it is there when it is needed. For speed only: nothing depends on it. */
+/* Connects, which has the helper started, for a request that may come in the next seconds. For speed only: nothing
+ * depends on it. */
 void helper_client_wake(HelperClient *c);
 
 /* What the helper hangs in ("enable of 'x'"), or NULL. */

@@ -6,11 +6,10 @@
  */
 #include "klpd/transaction.h"
 
+/* Not recorded: what isn't removed yet is removed by whoever recovers this, from the record of the step before. */
 static void collect_start(Transaction *t) {
         char **name;
 
-        if (!transaction_record(t))
-                return;
         if (t->handlers.retire)
                 STRV_FOREACH(name, t->collectable)
                         t->handlers.retire(t, *name, t->handlers.userdata);

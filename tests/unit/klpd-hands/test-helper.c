@@ -523,22 +523,52 @@ static void test_nonsense_from_the_helper_is_an_error(void **state) {
         close(c);
 }
 
-static void test_waking_connects_and_goes_away_again(void **state) {
+static void test_waking_makes_the_connection_of_the_request_that_comes(void **state) {
         Fixture *f = *state;
         struct pollfd p = { .fd = f->listen_fd, .events = POLLIN };
-        int connection;
-        char c;
+        HelperRequest q;
+        int c, fd = -1;
 
         assert_int_equal(poll(&p, 1, 0), 0);
         helper_client_wake(f->client);
+        helper_client_wake(f->client); /* it is awake */
         assert_int_equal(poll(&p, 1, 0), 1); /* connect() is over when the connection is in the queue */
-        connection = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-        assert_true(connection >= 0);
-        assert_int_equal(recv(connection, &c, 1, 0), 0);
-        close(connection);
+        c = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        assert_true(c >= 0);
+        assert_int_equal(poll(&p, 1, 0), 0);
+        assert_int_equal(helper_receive(c, 0, &q, &fd), -ETIMEDOUT); /* still there */
+
+        assert_int_equal(helper_client_unload(f->client, "klp_a", 0, on_answer, f), 0);
+        c = take_request(f, c, &q);
+        reply(c, &q, 0, "");
+        run_until(f, 1);
+        assert_int_equal(f->errors[0], 0);
+        assert_int_equal(helper_receive(c, 1000, &q, &fd), 0); /* and let go */
+        close(c);
+}
+
+static void test_a_helper_that_was_woken_and_has_gone_is_asked_afresh(void **state) {
+        Fixture *f = *state;
+        HelperRequest q;
+        int c;
+
+        helper_client_wake(f->client);
+        assert_int_equal(helper_client_unload(f->client, "klp_a", 0, on_answer, f), 0);
+        c = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+        close(c);
+        c = take_request(f, -1, &q);
+        reply(c, &q, 0, "");
+        run_until(f, 1);
+        assert_int_equal(f->errors[0], 0);
+        close(c);
+}
+
+static void test_waking_nobody_is_no_error(void **state) {
+        Fixture *f = *state;
+
         close(f->listen_fd);
         f->listen_fd = -1;
-        helper_client_wake(f->client); /* nobody there: the request will say so */
+        helper_client_wake(f->client); /* the request will say so */
 }
 
 static void test_no_helper_at_all_is_an_error(void **state) {
@@ -628,7 +658,9 @@ int main(void) {
                 T(test_a_hung_helper_is_reported_and_recovers),
                 T(test_a_helper_that_dies_is_an_error_of_that_request_alone),
                 T(test_nonsense_from_the_helper_is_an_error),
-                T(test_waking_connects_and_goes_away_again),
+                T(test_waking_makes_the_connection_of_the_request_that_comes),
+                T(test_a_helper_that_was_woken_and_has_gone_is_asked_afresh),
+                T(test_waking_nobody_is_no_error),
                 T(test_no_helper_at_all_is_an_error),
                 T(test_bad_arguments_are_refused_at_once),
                 T(test_freeing_the_client_answers_what_is_left),
