@@ -41,6 +41,37 @@ static void add_row(const Ctl *c, Table *t, json_object *p) {
         table_cell(t, COLOUR_NORMAL, json_string(p, "summary"));
         if (*problem)
                 table_note(t, COLOUR_RED, problem);
+        else if (*json_string(p, "kept")) {
+                char note[512];
+
+                snprintf(note, sizeof(note), "no longer used, but can't be removed: %s", json_string(p, "kept"));
+                table_note(t, COLOUR_YELLOW, note);
+        }
+}
+
+/* Member "kept": why a module that is no longer used is still loaded. Asked for only where one is. */
+static int add_kept(Ctl *c, json_object *patches) {
+        _cleanup_json_ json_object *properties = NULL;
+        json_object *kept;
+        size_t i, n = json_length(patches);
+        int r;
+
+        for (i = 0; i < n && !streq(json_string(json_item(patches, i), "state"), "loaded"); i++)
+                ;
+        if (i == n)
+                return EXIT_DONE;
+        r = ctl_bus_properties(c, &properties);
+        if (r != EXIT_DONE)
+                return r;
+        kept = json_member(properties, "KeptModules");
+        for (; i < n; i++) {
+                json_object *p = json_item(patches, i), *why = json_member(kept, json_string(p, "name"));
+
+                if (why && streq(json_string(p, "state"), "loaded") &&
+                    json_set_member(p, "kept", json_object_get(why)) < 0)
+                        return ctl_oom(c);
+        }
+        return EXIT_DONE;
 }
 
 int verb_list(Ctl *c, int n, char **words) {
@@ -59,8 +90,7 @@ int verb_list(Ctl *c, int n, char **words) {
         _cleanup_json_ json_object *patches = NULL;
         int r;
 
-        r = ctl_bus_patches(c, &patches);
-        if (r != EXIT_DONE)
+        if ((r = ctl_bus_patches(c, &patches)) != EXIT_DONE || (r = add_kept(c, patches)) != EXIT_DONE)
                 return r;
         if (ctl_json(c))
                 return ctl_print_json(c, patches);

@@ -33,6 +33,15 @@ static int find_problems(json_object *s, json_object *problems) {
                                     json_object_get(json_item(json_array(s, "daemon_problems"), i))) < 0)
                         return -ENOMEM;
 
+        if (json_object_is_type(json_member(s, "kept_modules"), json_type_object)) {
+                json_object_object_foreach(json_member(s, "kept_modules"), module, why) {
+                        snprintf(text, sizeof(text), "Module %s is no longer used, but can't be removed: %s", module,
+                                 json_object_get_string(why));
+                        if (json_array_push(problems, json_object_new_string(text)) < 0)
+                                return -ENOMEM;
+                }
+        }
+
         for (size_t i = 0; i < json_length(patches); i++) {
                 json_object *p = json_item(patches, i);
 
@@ -75,7 +84,7 @@ static int collect(Ctl *c, json_object **ret) {
                 { "record_problem", "RecordProblem" },
                 { "shim_abi", "ShimAbi" },      { "shim_problem", "ShimProblem" },
                 { "profile", "Profile" },       { "levels", "Levels" },
-                { "daemon_problems", "Problems" },
+                { "daemon_problems", "Problems" }, { "kept_modules", "KeptModules" },
         };
         _cleanup_json_ json_object *s = json_object_new_object(), *properties = NULL, *patches = NULL,
                                    *states = NULL, *jobs = NULL;

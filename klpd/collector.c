@@ -7,16 +7,19 @@
 
 #include "klpd/collector-record.h"
 #include "klpd/collector.h"
+#include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
 #include "klpd/state-file.h"
 #include "klpd/transaction.h"
 
 #define RETRY_FIRST_USEC UINT64_C(5000000)
 #define RETRY_LAST_USEC UINT64_C(3600000000)
+#define NEVER UINT64_MAX
 
 typedef struct Item {
         struct Item *next;
-        uint64_t due_usec, retry_usec;
+        uint64_t due_usec, retry_usec; /* due_usec is NEVER: it stays for good */
+        char *why;                     /* it was due and couldn't be removed; or NULL */
         bool told;
         char name[];
 } Item;
@@ -52,6 +55,7 @@ static void collector_remove_item(Collector *c, const char *name) {
 
                         *i = gone->next;
                         c->n_items--;
+                        free(gone->why);
                         free(gone);
                         return;
                 }
@@ -98,7 +102,7 @@ static void collector_save(Collector *c) {
                 return; /* tests of other things */
         for (const Item *i = c->items; entries && i; i = i->next) {
                 (void) snprintf(entries[n].name, sizeof(entries[n].name), "%s", i->name);
-                entries[n++].due_usec = i->due_usec;
+                entries[n++].due_usec = i->due_usec == NEVER ? 0 : i->due_usec; /* the next one sees for itself */
         }
         r = entries ? collector_record_format(c->world->boot_id, entries, n, &text) : -ENOMEM;
         if (r >= 0)
@@ -150,10 +154,12 @@ void collector_load(Collector *c) {
         (void) collector_arm(c);
 }
 
-/* Once for each module: why it stays loaded, for now or for good. */
+/* Why it stays loaded, for now or for good: shown from now on, recorded once for each module. */
 static void collector_tell(Collector *c, Item *item, const char *why, bool for_good) {
         AuditRecord *record;
 
+        if (patch_set(&item->why, why) < 0)
+                log_error("Out of memory");
         if (item->told)
                 return;
         item->told = true;
@@ -163,6 +169,7 @@ static void collector_tell(Collector *c, Item *item, const char *why, bool for_g
         audit_send(c->world->audit, record, LOG_WARNING,
                    "Module '%s' is no longer used, but can't be removed: %s. %s", item->name, why,
                    for_good ? "It stays until the next boot" : "Trying again later");
+        c->handlers.kept(item->name, c->handlers.userdata);
 }
 
 typedef struct Removal {
@@ -222,6 +229,26 @@ static int collector_unload(Collector *c, const Item *item) {
         return 0;
 }
 
+/* Who holds it: other modules by name; anything else has none that the kernel tells. */
+static void describe_holders(int root_fd, const char *name, int refcount, char *text, size_t size) {
+        char path[sizeof("sys/module//holders") + PATCH_NAME_MAX + 1];
+        _cleanup_closedir_ DIR *dir = NULL;
+        size_t used = 0;
+        struct dirent *e;
+
+        (void) snprintf(path, sizeof(path), "sys/module/%s/holders", name);
+        if (sysfs_open_dir(root_fd, path, &dir) >= 0)
+                while (used < size && (e = readdir(dir)))
+                        if (e->d_name[0] != '.')
+                                used += (size_t) snprintf(text + used, size - used, "%s'%.*s'",
+                                                          used > 0 ? ", " : "used by module ", PATCH_NAME_MAX,
+                                                          e->d_name);
+        if (used == 0)
+                (void) snprintf(text, size,
+                                "its reference count is %d (a file of it is open, or the kernel still uses it)",
+                                refcount);
+}
+
 /* One that is due: remove, forget, or look again later. */
 static void collector_visit(Collector *c, Item *item, uint64_t now) {
         const uint32_t pinned = KLP_SHIM_PATCH_ORPHAN | KLP_SHIM_PATCH_FORCED;
@@ -244,17 +271,17 @@ static void collector_visit(Collector *c, Item *item, uint64_t now) {
                 collector_tell(c, item,
                                kernel.flags & KLP_SHIM_PATCH_FORCED ? "a forced transition has pinned it" :
                                                                       "it holds an orphaned state", true);
-                collector_remove_item(c, item->name);
+                item->due_usec = NEVER;
                 return;
         }
         if (kernel.listed || kernel.refcount != 0 ||
             (kernel.registered && (kernel.flags & KLP_SHIM_PATCH_RETIRING))) {
-                char why[128];
+                char why[256];
 
                 if (kernel.listed)
                         (void) snprintf(why, sizeof(why), "it is still in /sys/kernel/livepatch");
                 else if (kernel.refcount != 0)
-                        (void) snprintf(why, sizeof(why), "its reference count is %d", kernel.refcount);
+                        describe_holders(c->world->root_fd, item->name, kernel.refcount, why, sizeof(why));
                 else
                         (void) snprintf(why, sizeof(why), "the kernel isn't done with it");
                 collector_tell(c, item, why, false);
@@ -294,7 +321,7 @@ static int collector_arm(Collector *c) {
         for (const Item *i = c->items; i; i = i->next)
                 if (i->due_usec < first)
                         first = i->due_usec;
-        if (first == UINT64_MAX)
+        if (first == NEVER)
                 return 0;
         r = sd_event_add_time(c->world->event, &c->timer, CLOCK_MONOTONIC, first, 0, on_timer, c);
         if (r < 0) {
@@ -313,6 +340,7 @@ int collector_add(Collector *c, const char *module) {
                 item->due_usec = due;
                 item->retry_usec = RETRY_FIRST_USEC;
                 item->told = false;
+                item->why = (free(item->why), NULL);
         } else {
                 r = collector_insert(c, module, due);
                 if (r < 0)
@@ -320,4 +348,24 @@ int collector_add(Collector *c, const char *module) {
         }
         collector_save(c);
         return collector_arm(c);
+}
+
+const char *collector_why(const Collector *c, const char *module) {
+        for (const Item *i = c->items; i; i = i->next)
+                if (patch_name_equal(i->name, module))
+                        return i->why;
+        return NULL;
+}
+
+int collector_foreach_kept(const Collector *c, int (*callback)(const char *module, const char *why, void *userdata),
+                           void *userdata) {
+        Hands *hands = c->world->hands;
+        KernelPatch kernel;
+        int r = 0;
+
+        for (const Item *i = c->items; r >= 0 && i; i = i->next)
+                if (i->why && hands->vtable->read_patch(hands, i->name, &kernel) >= 0 && kernel.module &&
+                    !(kernel.listed && kernel.enabled))
+                        r = callback(i->name, i->why, userdata);
+        return r;
 }

@@ -107,6 +107,21 @@ static int get_problems(sd_bus *bus, const char *path, const char *interface, co
         return r < 0 ? r : sd_bus_message_append_strv(reply, problems);
 }
 
+static int append_kept(const char *module, const char *why, void *userdata) {
+        return sd_bus_message_append(userdata, "{ss}", module, why);
+}
+
+static int get_kept_modules(sd_bus *bus, const char *path, const char *interface, const char *property,
+                            sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Manager *m = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "{ss}");
+        if (r >= 0)
+                r = collector_foreach_kept(m->collector, append_kept, reply);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 /* ---- requests ---- */
 
 /* What a request carries until it is authorised. */
@@ -447,6 +462,7 @@ const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Levels", "a{su}", get_levels, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_PROPERTY("Problems", "as", get_problems, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+                SD_BUS_PROPERTY("KeptModules", "a{ss}", get_kept_modules, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
                 SD_BUS_SIGNAL_WITH_ARGS("JobNew", SD_BUS_ARGS("u", id, "o", job), 0),
                 SD_BUS_SIGNAL_WITH_ARGS("JobRemoved",
                                         SD_BUS_ARGS("u", id, "o", job, "s", result, "s", error, "s", message,
@@ -557,7 +573,7 @@ void manager_announce_changes(Manager *m) {
         manager_refresh(m);
         r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation",
                                            "Transition", "ShimAbi", "ShimProblem", "Profile", "Mode",
-                                           "RecordProblem", "Levels", "Problems", NULL);
+                                           "RecordProblem", "Levels", "Problems", "KeptModules", NULL);
         if (r >= 0)
                 r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
         if (r < 0)

@@ -308,6 +308,10 @@ static void on_collector_removed(const char *module, void *userdata) {
         manager_mark_stale(m);
 }
 
+static void on_collector_kept(const char *module, void *userdata) {
+        manager_announce_changes(userdata);
+}
+
 /* ---- the object ---- */
 
 int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void *send_userdata,
@@ -359,6 +363,7 @@ int manager_new(sd_event *event, int root_fd, Hands *hands, AuditSend send, void
                                   &(CollectorHandlers) {
                                           .busy = on_collector_busy,
                                           .removed = on_collector_removed,
+                                          .kept = on_collector_kept,
                                           .userdata = m,
                                   },
                                   &m->collector);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the demo patches share: functions of Debian's newer 6.1 source
- * (6.1.192-2), which 6.1.0-47 (6.1.170-3) lacks, and what they count.
+ * (6.1.192-2), which 6.1.0-47 (6.1.170-3) lacks, and what they count.  Those
+ * of levels 1 and 2 use nothing that newer kernels lack: there they replace
+ * code that is equal, and count.
  *
  * Shadow variables: refused options are counted per network namespace; a
  * namespace that goes takes its variable along.  So there are never more of
@@ -84,8 +86,9 @@ static int __maybe_unused klp_pipe_fasync(int fd, struct file *filp, int on)
 	return retval;
 }
 
+#ifdef KLP_DEMO_HAS_SOCK
 /* net/ipv4/af_inet.c: options that others may still read are freed after a grace period. */
-static void __maybe_unused klp_inet_sock_destruct(struct sock *sk)
+static void klp_inet_sock_destruct(struct sock *sk)
 {
 	struct inet_sock *inet = inet_sk(sk);
 
@@ -114,5 +117,6 @@ static void __maybe_unused klp_inet_sock_destruct(struct sock *sk)
 	dst_release(rcu_dereference_protected(sk->sk_rx_dst, 1));
 	sk_refcnt_debug_dec(sk);
 }
+#endif
 
 #endif /* KLP_DEMO_H */

@@ -22,6 +22,7 @@
 KLP_SHIM_DECLARE_STATES(STATES);
 
 #define KLP_DEMO_HAS_ASYNC
+#define KLP_DEMO_HAS_SOCK
 #include "klp_demo_managed.h"
 
 #define VMLINUX(FUNC, o)						\

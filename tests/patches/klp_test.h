@@ -24,6 +24,7 @@
  *   idle		reads what klp_shim_get_prev_state(1) answers, in no callback
  *   stall=Y		tasks that read /proc/cmdline sleep in the patched function
  *			until `stall` is N, or they are killed
+ *   device		there is a device /dev/PATCH: who has it open holds the module
  *   quiet		no lines in the kernel log
  *
  * Each callback is one line: "klp_trace: PATCH STATE CALLBACK", of takeover
@@ -32,7 +33,9 @@
  *
  * Locking: callbacks are serialised by the core; parameters are read once.
  */
+#include <linux/fs.h>
 #include <linux/kernel.h>
+#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
@@ -66,6 +69,8 @@ static bool api;
 module_param(api, bool, 0644);
 static bool objtrace;
 module_param(objtrace, bool, 0644);
+static bool device;
+module_param(device, bool, 0444);
 static bool quiet;
 module_param(quiet, bool, 0644);
 static uint destroyed;
@@ -342,6 +347,14 @@ static int parse_states(void)
 	return 0;
 }
 
+/* The core takes a reference on the owner for each open file. */
+static const struct file_operations device_ops = { .owner = THIS_MODULE };
+static struct miscdevice misc = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = KBUILD_MODNAME,
+	.fops = &device_ops,
+};
+
 static int __init klp_test_init(void)
 {
 	struct klp_object *next = objs;
@@ -358,9 +371,17 @@ static int __init klp_test_init(void)
 		add_object(next++, NULL, vmlinux_funcs);
 	if (target)
 		add_object(next++, "klp_test_target", target_funcs);
+	if (device) {
+		ret = misc_register(&misc);
+		if (ret)
+			return ret;
+	}
 	ret = klp_shim_register_patch(&patch);
-	if (ret)
+	if (ret) {
+		if (device)
+			misc_deregister(&misc);
 		return ret;
+	}
 	if (twice) {
 		ret = klp_shim_register_patch(&patch);
 		pr_info("klp_trace: %s registered twice: %d\n", THIS_MODULE->name, ret);
@@ -373,6 +394,8 @@ module_init(klp_test_init);
 
 static void __exit klp_test_exit(void)
 {
+	if (device)
+		misc_deregister(&misc);
 	klp_shim_unregister_patch(&patch);
 }
 module_exit(klp_test_exit);

@@ -379,6 +379,10 @@ static int manager_get(sd_bus *bus, const char *path, const char *interface, con
                 return sd_bus_message_append(reply, "u", shim ? 1U : 0U);
         if (streq(property, "Levels"))
                 return sd_bus_message_append(reply, "a{su}", 1, "demo/base", 1U);
+        if (streq(property, "KeptModules"))
+                return sd_bus_message_append(reply, "a{ss}", 2, "klp_old", "used by module 'x'",
+                                             "klp_demo_with_a_name_that_is_longer_than_most_terminals_like",
+                                             "its reference count is 1");
 
         return sd_bus_message_append(reply, "s", streq(property, "Version")       ? "fake" :
                                                  streq(property, "KernelRelease") ? "6.1.0-47-amd64" :
@@ -411,6 +415,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("ShimProblem", "s", manager_get, 0, 0),
         SD_BUS_PROPERTY("Profile", "s", manager_get, 0, 0),
         SD_BUS_PROPERTY("Levels", "a{su}", manager_get, 0, 0),
+        SD_BUS_PROPERTY("KeptModules", "a{ss}", manager_get, 0, 0),
         SD_BUS_SIGNAL("JobRemoved", "uossss", 0),
         SD_BUS_VTABLE_END,
 };

@@ -185,6 +185,7 @@ class Verbs(unittest.TestCase):
         r = self.check(0, 'list')
         self.assertIn('klp_demo_with_a_name_that_is_longer_than_most_terminals_like', r.out)
         self.assertIn('metadata makes no sense', r.out)
+        self.assertIn("no longer used, but can't be removed: its reference count is 1", r.out)
         self.assertIn('4 patches listed', r.out)
         self.assertNotIn('PATCH', self.check(0, 'list', '--no-legend').out)
 
@@ -220,7 +221,8 @@ class Verbs(unittest.TestCase):
     def test_status_and_its_problems(self):
         r = self.check(0, 'status')
         for text in ('6.1.0-47-amd64', 'ABI 1, generation 5', 'block-disable', 'demo/base 1', '1 enabled, 1 loaded, 2 available',
-                     '2 live, 1 of them', 'broken can\'t be used', 'State 7 (lost) is an orphan'):
+                     '2 live, 1 of them', 'broken can\'t be used', 'State 7 (lost) is an orphan',
+                     'Module klp_old is no longer used, but can\'t be removed: used by module'):
             self.assertIn(text, r.out)
         with Bus(FAKE_SHIM='0') as bus:
             r = bus.run('status')

@@ -171,7 +171,7 @@ static int fake_read_patch(Hands *h, const char *name, KernelPatch *ret) {
         if (m)
                 *ret = (KernelPatch) {
                         .module = true,
-                        .refcount = fake_on_stack(m),
+                        .refcount = fake_on_stack(m) || fake_tagged(m, "test.held"),
                         .listed = fake_on_stack(m),
                         .enabled = m->enabled,
                         .transition = m->transition,

@@ -16,7 +16,8 @@ typedef struct Fixture {
         Config config;
         World world;
         Collector *collector;
-        bool busy, removed;
+        bool busy, removed, kept;
+        size_t n_kept;
         char records[2048];
 } Fixture;
 
@@ -45,12 +46,32 @@ static void on_removed(const char *module, void *userdata) {
         f->removed = true;
 }
 
+static void on_kept(const char *module, void *userdata) {
+        Fixture *f = userdata;
+
+        f->kept = true;
+}
+
+static int count_kept(const char *module, const char *why, void *userdata) {
+        Fixture *f = userdata;
+
+        f->n_kept++;
+        return 0;
+}
+
+static size_t n_kept(Fixture *f) {
+        f->n_kept = 0;
+        assert_int_equal(collector_foreach_kept(f->collector, count_kept, f), 0);
+        return f->n_kept;
+}
+
 /* klpd, once more. */
 static void start(Fixture *f) {
         f->collector = collector_free(f->collector);
         assert_int_equal(collector_new(&f->world,
                                        &(CollectorHandlers){.busy = is_busy,
                                                             .removed = on_removed,
+                                                            .kept = on_kept,
                                                             .userdata = f},
                                        &f->collector),
                          0);
@@ -136,12 +157,33 @@ static void test_who_cannot_be_removed_is_recorded_once_with_the_reason(void **s
         load(f, ", \"tags\": [\"test.busymod\"]", false);
         f->config.module_grace_usec = 0;
         assert_true(collector_add(f->collector, "a") >= 0);
-        while (!strstr(f->records, "can't be removed"))
-                assert_true(sd_event_run(f->event, 10000) >= 0);
+        assert_null(collector_why(f->collector, "a"));
+        loop_until(f->event, &f->kept);
+        assert_non_null(strstr(f->records, "can't be removed"));
         assert_non_null(strstr(f->records, "in use (fake)"));
+        assert_non_null(strstr(collector_why(f->collector, "a"), "in use (fake)"));
+        assert_int_equal(n_kept(f), 1);
         assert_int_equal(collector_pending(f->collector), 1);
         start(f);
         assert_int_equal(collector_pending(f->collector), 1);
+}
+
+static void test_who_holds_it_is_said(void **state) {
+        Fixture *f = *state;
+
+        load(f, ", \"tags\": [\"test.held\"]", false);
+        f->config.module_grace_usec = 0;
+        assert_true(collector_add(f->collector, "a") >= 0);
+        loop_until(f->event, &f->kept);
+        assert_non_null(strstr(collector_why(f->collector, "a"), "reference count is 1"));
+        tree_write(&f->tree, "sys/module/a/holders/b", "");
+        start(f);
+        assert_int_equal(n_kept(f), 0);
+        f->kept = false;
+        loop_until(f->event, &f->kept);
+        assert_string_equal(collector_why(f->collector, "a"), "used by module 'b'");
+        assert_int_equal(n_kept(f), 1);
+        assert_true(fake_is_loaded(f->hands, "a"));
 }
 
 static void test_what_is_of_another_boot_or_makes_no_sense_is_not_believed(void **state) {
@@ -173,6 +215,7 @@ int main(void) {
                 T(test_a_module_goes_when_its_grace_is_over_whoever_put_it_there),
                 T(test_who_is_used_again_is_forgotten),
                 T(test_who_cannot_be_removed_is_recorded_once_with_the_reason),
+                T(test_who_holds_it_is_said),
                 T(test_what_is_of_another_boot_or_makes_no_sense_is_not_believed),
         };
 
