@@ -17,7 +17,7 @@
  *   initfail		init fails after it has registered, and leaves that behind
  *   twice		init registers twice
  *   hold=Y		post_patch and post_takeover sleep, with the core's lock held,
- *			until `hold` is N
+ *			until `hold` is N; with holdpre=Y pre_patch, too
  *   api=Y		callbacks trace what klp_shim_get_state() and
  *			klp_shim_get_prev_state() say: "klp_trace: PATCH api ..."
  *   data=ID:NUMBER	becomes the state's data
@@ -69,6 +69,8 @@ static bool api;
 module_param(api, bool, 0644);
 static bool objtrace;
 module_param(objtrace, bool, 0644);
+static bool holdpre;
+module_param(holdpre, bool, 0444);
 static bool device;
 module_param(device, bool, 0444);
 static bool quiet;
@@ -194,6 +196,8 @@ static int pre_patch(struct klp_shim_state *state)
 	if (ret)
 		return ret;
 	state->data = (void *)(unsigned long)state->id;
+	if (holdpre)
+		hold_on();
 	return READ_ONCE(fail) == state->id ? -EIO : 0;
 }
 
