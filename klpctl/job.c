@@ -309,11 +309,13 @@ static void say_rejected(Job *j, const char *took) {
                message && *message ? "" : ": it wasn't enabled", took);
 }
 
+/* With what klpd has to add, if it was not as usual: "completed, not reversed". */
 static void say_done(Job *j, const char *took) {
         const Terminal *t = &j->c->terminal;
         const char *name =
                 j->patch && *j->patch ? j->patch : json_string(json_member(j->result, "plan"), "patch");
-        _cleanup_free_ char *patch = *name ? text_printable(t, name) : NULL;
+        _cleanup_free_ char *patch = *name ? text_printable(t, name) : NULL,
+                            *message = text_printable(t, json_string(j->result, "message"));
         bool disable = streq_ptr(j->type, "disable"), reject = strncmp(j->what, "reject ", 7) == 0;
 
         printf("%s%s%s ", terminal_on(t, COLOUR_GREEN),
@@ -324,6 +326,8 @@ static void say_done(Job *j, const char *took) {
                 printf("%s is %s (%s).\n", patch, disable ? "disabled" : "enabled", took);
         else
                 printf("Done: %s (%s).\n", j->what, took);
+        if (!reject && message && *message)
+                printf("  %s.\n", message);
 }
 
 /* How it ended, for people. */

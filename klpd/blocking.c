@@ -54,20 +54,43 @@ bool stack_frame_function(const char *line, char *buf, size_t size) {
         return true;
 }
 
-static bool is_patched(const Inventory *inventory, const char *function) {
-        for (size_t i = 0; i < inventory->n_patches; i++)
-                for (size_t k = 0; k < inventory->patches[i]->n_functions; k++)
-                        if (streq(inventory->patches[i]->functions[k].function, function))
+bool stack_frame_module(const char *line, char *buf, size_t size) {
+        size_t end = strcspn(line, "\n"), n;
+        const char *p = memchr(line, '+', end);
+
+        p = p ? memchr(p, '[', end - (size_t) (p - line)) : NULL;
+        if (!p)
+                return false;
+        n = strcspn(++p, "]\n");
+        if (n == 0 || n >= size || p[n] != ']')
+                return false;
+        memcpy(buf, p, n);
+        buf[n] = 0;
+        return true;
+}
+
+/* A function that a livepatch redirects, or a livepatch's own: where it is being taken out, that is what is in the way. */
+static bool is_patched(const Inventory *inventory, const char *function, const char *module) {
+        for (size_t i = 0; i < inventory->n_patches; i++) {
+                const Patch *p = inventory->patches[i];
+
+                if (patch_name_equal(p->name, module))
+                        return true;
+                for (size_t k = 0; k < p->n_functions; k++)
+                        if (streq(p->functions[k].function, function))
                                 return true;
+        }
         return false;
 }
 
 static void find_function(Blocker *blocker, const Inventory *inventory) {
         for (const char *line = blocker->stack; line && *line;) {
                 size_t n = strcspn(line, "\n");
-                char function[sizeof(blocker->function)];
+                char function[sizeof(blocker->function)], module[PATCH_NAME_MAX + 1];
 
-                if (stack_frame_function(line, function, sizeof(function)) && is_patched(inventory, function)) {
+                if (!stack_frame_module(line, module, sizeof(module)))
+                        module[0] = 0;
+                if (stack_frame_function(line, function, sizeof(function)) && is_patched(inventory, function, module)) {
                         memcpy(blocker->function, function, sizeof(function));
                         return;
                 }

@@ -18,7 +18,7 @@ typedef struct Blocker {
         char *unit;       /* NULL: none, or it has gone */
         int patch_state;  /* as in /proc: 0 unpatched, 1 patched, -1 none (any more) */
         char *stack;      /* a frame a line; NULL: not asked for, or it can't be had */
-        char function[128]; /* the innermost function of its stack that a livepatch redirects, or "" */
+        char function[128]; /* the innermost of its stack that a livepatch redirects or that is a livepatch's, or "" */
 } Blocker;
 
 typedef struct BlockersRead BlockersRead;
@@ -34,3 +34,5 @@ BlockersRead *blockers_read_free(BlockersRead *b);
 
 /* "[<0>] do_something+0x12/0x34 [module]" is in do_something. */
 bool stack_frame_function(const char *line, char *buf, size_t size);
+/* ... of that module; false: of the kernel itself. */
+bool stack_frame_module(const char *line, char *buf, size_t size);
