@@ -30,6 +30,7 @@ typedef struct KernelHands {
         HandsListener listener;
         SysfsHost host;
         bool host_read;
+        char *build_id; /* of the running kernel; NULL: not read yet, or it has none */
         char shim_problem[384];
         char lockdown[64];
         uint64_t deadline_usec;
@@ -54,6 +55,7 @@ static Hands *kernel_hands_free(Hands *hands) {
         helper_client_free(h->helper);
         if (h->host_read)
                 sysfs_host_done(&h->host);
+        free(h->build_id);
         if (h->root_fd >= 0)
                 close(h->root_fd);
         held_modules_done(&h->held);
@@ -155,7 +157,6 @@ static int kernel_read_inventory(Hands *hands, Inventory **ret) {
         _cleanup_sysfs_modules_free_ SysfsModules *modules = NULL;
         _cleanup_shim_snapshot_free_ ShimSnapshot *snapshot = NULL;
         KernelHands *h = kernel_hands(hands);
-        SysfsHost host;
         int r;
 
         r = read_snapshot_if_there(h, &snapshot);
@@ -169,13 +170,15 @@ static int kernel_read_inventory(Hands *hands, Inventory **ret) {
                 r = held_modules_update(&h->held, sysfs, modules, now_usec(CLOCK_MONOTONIC));
         if (r < 0)
                 return r;
-        r = livepatch_sysfs_read_host(h->root_fd, &host);
-        if (r < 0)
-                return r;
+        if (!h->build_id) {
+                r = livepatch_sysfs_read_build_id(h->root_fd, &h->build_id);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
 
-        r = inventory_build(&(InventorySources) {
+        return inventory_build(&(InventorySources) {
                                             .kernel = h->uts.release,
-                                            .kernel_build_id = host.kernel_build_id,
+                                            .kernel_build_id = h->build_id,
                                             .shim = snapshot,
                                             .sysfs = sysfs,
                                             .modules = modules,
@@ -183,8 +186,6 @@ static int kernel_read_inventory(Hands *hands, Inventory **ret) {
                                             .birth = directory_birth,
                                             .userdata = h,
                             }, ret);
-        sysfs_host_done(&host);
-        return r;
 }
 
 static int kernel_read_host_facts(Hands *hands, HostFacts *ret) {

@@ -106,8 +106,8 @@ static void result_done(InspectResult *result) {
 
 /* The caller may free the request in the callback. */
 static void on_answer(int error, const char *text, struct json_object *answer, void *userdata) {
-        InspectResult result = { .content_fd = -EBADF };
         InspectRequest *q = userdata;
+        InspectResult result = { .content_fd = -EBADF, .remembered = !q->child };
         bool decompressed = false;
         int r = error;
 

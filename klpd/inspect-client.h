@@ -31,6 +31,7 @@ typedef struct InspectResult {
         int content_fd;           /* sealed memfd of the decompressed module; dup to keep it */
         size_t signature_size;    /* appended signature, 0: none */
         bool has_module_relocations;
+        bool remembered;          /* no child was asked: no time has passed */
 } InspectResult;
 
 typedef struct InspectSpec {

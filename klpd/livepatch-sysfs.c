@@ -376,18 +376,15 @@ static int read_optional_bool(int root_fd, const char *path, bool *ret) {
         return sysfs_is_gone(r) ? 0 : r;
 }
 
-static int read_kernel_build_id(int root_fd, char **ret) {
+int livepatch_sysfs_read_build_id(int root_fd, char **ret) {
         char notes[65536];
         size_t size;
         int r;
 
         r = sysfs_read_bytes(root_fd, "sys/kernel/notes", notes, sizeof(notes), &size);
         if (sysfs_is_gone(r))
-                return 0;
-        if (r < 0)
-                return r;
-        r = notes_build_id(notes, size, ret);
-        return r == -ENOENT ? 0 : r;
+                return -ENOENT;
+        return r < 0 ? r : notes_build_id(notes, size, ret);
 }
 
 static int read_host(int root_fd, SysfsHost *h) {
@@ -406,9 +403,6 @@ static int read_host(int root_fd, SysfsHost *h) {
         if (r < 0)
                 return r;
         r = read_lockdown(root_fd, &h->lockdown);
-        if (r < 0)
-                return r;
-        r = read_kernel_build_id(root_fd, &h->kernel_build_id);
         if (r < 0)
                 return r;
         return read_kprobes(root_fd, h);
@@ -430,7 +424,6 @@ int livepatch_sysfs_read_host(int root_fd, SysfsHost *ret) {
 
 void sysfs_host_done(SysfsHost *h) {
         free(h->lockdown);
-        free(h->kernel_build_id);
         functions_free(h->kprobes, h->n_kprobes);
         *h = (SysfsHost) {};
 }

@@ -81,7 +81,6 @@ typedef struct SysfsHost {
         bool modules_disabled;
         bool sig_enforce;           /* module.sig_enforce=1 */
         char *lockdown;             /* "none", "integrity", "confidentiality"; NULL: no lockdown LSM */
-        char *kernel_build_id;      /* of /sys/kernel/notes, lower-case hex, or NULL */
         /* functions with a kprobe that is armed; object "vmlinux" or the module */
         PatchFunction *kprobes;
         size_t n_kprobes;
@@ -90,6 +89,9 @@ typedef struct SysfsHost {
 
 int livepatch_sysfs_read_host(int root_fd, SysfsHost *ret);
 void sysfs_host_done(SysfsHost *h);
+
+/* The running kernel's build id, of /sys/kernel/notes: lower-case hex, malloc'ed. -ENOENT: it has none. */
+int livepatch_sysfs_read_build_id(int root_fd, char **ret);
 
 /* The build id of ELF notes, as in /sys/kernel/notes, /sys/module/NAME/notes/.note.gnu.build-id and
  * .note.gnu.build-id sections: lower-case hex, malloc'ed. -ENOENT: no build id among them, -EBADMSG: not

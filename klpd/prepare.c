@@ -2,8 +2,7 @@
 /*
  * See prepare.h. One Preparation goes through at most four waits: a defer (so that the callback never comes
  * from within prepare()), the refresh of the repository, the inspection of one memfd, the check of its signature.
- * It owns each of them,
- * so that freeing it at any time ends everything.
+ * It owns each of them, so that freeing it at any time ends everything.
  */
 #include <fcntl.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@ struct Preparation {
         PatchSignature *signature;
         char *manifest, *signature_path, *manifest_signature_path; /* beside the module, or NULL */
         Candidate candidate;
+        Inventory *inventory; /* on which the patch was chosen, and on which its plan is then made; or NULL */
         Patch **choice; /* what request_resolve() chooses from: the repository and what is registered */
         size_t n_choice, n_own;
 };
@@ -71,9 +71,9 @@ static int world_read_host(const World *w, HostFacts *ret, Failure *failure) {
         return 0;
 }
 
-int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret,
+int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Inventory *known, Plan **ret,
                Inventory **ret_inventory, Failure *failure) {
-        _cleanup_inventory_free_ Inventory *inventory = NULL;
+        _cleanup_inventory_free_ Inventory *inventory = known;
         _cleanup_plan_free_ Plan *plan = NULL;
         PolicyError error = {};
         HostFacts host;
@@ -101,10 +101,12 @@ int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **r
         r = world_read_host(w, &host, failure);
         if (r < 0)
                 return r;
-        r = w->hands->vtable->read_inventory(w->hands, &inventory);
-        if (r < 0)
-                return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
-                                   strerror(-r));
+        if (!inventory) {
+                r = w->hands->vtable->read_inventory(w->hands, &inventory);
+                if (r < 0)
+                        return failure_set(failure, r, ERROR_FAILED,
+                                           "Can't read from the kernel what runs: %s", strerror(-r));
+        }
 
         if (w->probation)
                 host.quarantine = probation_quarantined(w->probation);
@@ -144,7 +146,7 @@ static void preparation_plan(Preparation *p) {
         _cleanup_plan_free_ Plan *plan = NULL;
         Failure failure = {};
 
-        if (world_plan(p->world, p->spec, &p->candidate, &plan, &inventory, &failure) < 0) {
+        if (world_plan(p->world, p->spec, &p->candidate, TAKE_PTR(p->inventory), &plan, &inventory, &failure) < 0) {
                 preparation_fail(p, &failure);
                 return;
         }
@@ -168,6 +170,7 @@ static void on_signature_checked(int error, const char *text, const SignatureVer
         Preparation *p = userdata;
 
         preparation_take_verdict(p, error, text, v);
+        p->inventory = inventory_free(p->inventory);
         preparation_plan(p);
 }
 
@@ -254,6 +257,9 @@ static void on_inspected(int r, const char *text, const InspectResult *result, v
                 preparation_fail(p, &failure);
                 return;
         }
+        /* What has taken its time is planned on what the kernel says then. */
+        if (!result->remembered)
+                p->inventory = inventory_free(p->inventory);
         if (!preparation_check_signature(p, manifest))
                 preparation_plan(p);
 }
@@ -297,7 +303,6 @@ static int preparation_collect(Preparation *p) {
 }
 
 static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
-        _cleanup_inventory_free_ Inventory *inventory = NULL;
         const World *w = p->world;
         const RepositoryEntry *entry;
         PolicyError error = {};
@@ -316,14 +321,14 @@ static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
                                            "'%s' (/%s) can't be used: %s", p->spec->patch, entry->path,
                                            entry->problem);
         }
-        r = w->hands->vtable->read_inventory(w->hands, &inventory);
+        r = w->hands->vtable->read_inventory(w->hands, &p->inventory);
         if (r >= 0)
                 r = preparation_collect(p);
         if (r < 0)
                 return failure_set(failure, r, ERROR_FAILED, "Can't read from the kernel what runs: %s",
                                    strerror(-r));
         job_spec_to_request(p->spec, NULL, &request);
-        r = request_resolve(&request, inventory, p->choice, p->n_choice, ret, &error);
+        r = request_resolve(&request, p->inventory, p->choice, p->n_choice, ret, &error);
         return r < 0 ? plan_failure(failure, r, &error) : 0;
 }
 
@@ -416,6 +421,7 @@ Preparation *preparation_free(Preparation *p) {
         for (size_t i = 0; i < p->n_choice; i++)
                 patch_unref(p->choice[i]);
         free(p->choice);
+        inventory_free(p->inventory);
         patch_signature_free(p->signature);
         free(p->manifest);
         free(p->signature_path);

@@ -52,8 +52,9 @@ typedef struct Candidate {
 
 void candidate_done(Candidate *c);
 
-/* Reads the kernel and plans. Errors: failure is set; a refusal is none. ret_inventory may be NULL. */
-int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Plan **ret,
+/* Reads the kernel, but for what is known of it, which is used up, and plans. Errors: failure is set; a refusal is none.
+ * known and ret_inventory may be NULL. */
+int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Inventory *known, Plan **ret,
                Inventory **ret_inventory, Failure *failure);
 
 typedef struct Preparation Preparation;

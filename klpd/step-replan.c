@@ -146,7 +146,7 @@ static void replan_start(Transaction *t) {
         }
         if (!t->disable && !transaction_is_plain(t) && !replan_compare(t))
                 return;
-        r = world_plan(t->world, t->spec, &t->candidate, &plan, &inventory, &failure);
+        r = world_plan(t->world, t->spec, &t->candidate, NULL, &plan, &inventory, &failure);
         if (r < 0)
                 transaction_fail(t, TRANSACTION_FAILED, r, failure.name, "%s", failure_message(&failure));
         else if (transaction_take_plan(t, TAKE_PTR(plan), inventory))

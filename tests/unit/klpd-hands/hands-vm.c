@@ -279,6 +279,7 @@ static int show(Vm *vm) {
         _cleanup_sysfs_modules_free_ SysfsModules *modules = NULL;
         BlockingTask *tasks;
         size_t n, total;
+        _cleanup_free_ char *build_id = NULL;
         SysfsHost host;
         int r;
 
@@ -304,13 +305,16 @@ static int show(Vm *vm) {
                        modules->modules[i].load_order, modules->modules[i].refcount,
                        modules->modules[i].live, modules->modules[i].build_id ?: "-");
 
+        r = livepatch_sysfs_read_build_id(vm->root_fd, &build_id);
+        if (r < 0 && r != -ENOENT)
+                return r;
         r = livepatch_sysfs_read_host(vm->root_fd, &host);
         if (r < 0)
                 return r;
         printf("host livepatch %d ftrace %d modules disabled %d sig_enforce %d lockdown %s "
                "build id %s kprobes %zu (%d)\n",
                host.livepatch, host.ftrace_enabled, host.modules_disabled, host.sig_enforce,
-               host.lockdown ?: "-", host.kernel_build_id ?: "-", host.n_kprobes, host.kprobes_known);
+               host.lockdown ?: "-", build_id ?: "-", host.n_kprobes, host.kprobes_known);
         sysfs_host_done(&host);
 
         r = tasks_blocking(vm->root_fd, true, 100, &tasks, &n, &total);

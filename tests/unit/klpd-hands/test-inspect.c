@@ -18,7 +18,7 @@
 static const char *program, *directory, *prober;
 
 typedef struct Answer {
-        bool there;
+        bool there, remembered;
         int error;
         char text[600];
         Patch *patch;
@@ -34,6 +34,7 @@ static void on_inspected(InspectRequest *r, int error, const char *text, const I
         a->error = error;
         snprintf(a->text, sizeof(a->text), "%s", text);
         if (result) {
+                a->remembered = result->remembered;
                 a->patch = patch_ref(result->patch);
                 a->content_fd = dup(result->content_fd);
         }
@@ -129,6 +130,8 @@ static void test_the_same_bytes_are_inspected_once(void **state) {
         assert_int_equal(first.error, 0);
         inspect_with_spec(&broken, bytes, size, &again);
         assert_int_equal(again.error, 0);
+        assert_false(first.remembered);
+        assert_true(again.remembered);
         assert_ptr_not_equal(first.patch, again.patch);
         assert_string_equal(first.patch->digest, again.patch->digest);
         assert_string_equal(first.patch->name, again.patch->name);

@@ -189,6 +189,7 @@ static void test_broken_module_lists_are_refused(void **state) {
 
 static void test_host_facts(void **state) {
         Tree *t = *state;
+        char *build_id = NULL;
         SysfsHost h;
 
         tree_mkdir(t, "sys/kernel/livepatch");
@@ -210,7 +211,9 @@ static void test_host_facts(void **state) {
         assert_false(h.modules_disabled);
         assert_true(h.sig_enforce);
         assert_string_equal(h.lockdown, "integrity");
-        assert_string_equal(h.kernel_build_id, "abcd01");
+        assert_int_equal(livepatch_sysfs_read_build_id(t->fd, &build_id), 0);
+        assert_string_equal(build_id, "abcd01");
+        free(build_id);
         assert_true(h.kprobes_known);
         assert_int_equal(h.n_kprobes, 2);
         assert_string_equal(h.kprobes[0].function, "ip_options_get");
@@ -222,13 +225,14 @@ static void test_host_facts(void **state) {
 
 static void test_a_bare_host_has_nothing(void **state) {
         Tree *t = *state;
+        char *build_id = NULL;
         SysfsHost h;
 
         assert_int_equal(livepatch_sysfs_read_host(t->fd, &h), 0);
         assert_false(h.livepatch);
         assert_false(h.ftrace_enabled);
         assert_null(h.lockdown);
-        assert_null(h.kernel_build_id);
+        assert_int_equal(livepatch_sysfs_read_build_id(t->fd, &build_id), -ENOENT);
         assert_false(h.kprobes_known);
         sysfs_host_done(&h);
 }
