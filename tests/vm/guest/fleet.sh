@@ -19,26 +19,39 @@ sign_document() { # FILE: makes FILE.p7s
         openssl cms -sign -binary -in "$1" -signer signer.pem -inkey signer.key -outform DER -out "$1.p7s"
 }
 
-# On each host etcd is http://10.0.2.100:2379, and the FleetLock server http://10.0.2.100:8080.
+# On each host etcd is http://10.0.2.100:2379, and the FleetLock server http://10.0.2.100:8080. A scenario may have its own
+# elsewhere ($servers, $etcd_port), with users ($token).
+servers=10.0.2.100
+etcd_port=2379
+token=''
 
 post() { # PORT PATH BODY
         # shellcheck disable=SC2016 # bash's: the shell that can open a connection
-        bash -c 'exec 3<>"/dev/tcp/10.0.2.100/$1" && printf "POST %s HTTP/1.0\r\nHost: net\r\nContent-Length: %d\r\n\r\n%s" \
-                "$2" "${#3}" "$3" >&3 && cat <&3' - "$@" >answer &&
+        bash -c 'exec 3<>"/dev/tcp/$1/$2" && {
+                        printf "POST %s HTTP/1.0\r\nHost: net\r\n" "$3"
+                        [ -z "$5" ] || printf "Authorization: %s\r\n" "$5"
+                        printf "Content-Length: %d\r\n\r\n%s" "${#4}" "$4"
+                } >&3 && cat <&3' - "$servers" "$1" "$2" "$3" "$token" >answer &&
                 head -n 1 answer | grep -q ' 200 ' && sed '1,/^\r$/d' answer >reply
 }
 
+kv_put_document() { # KEY FILE: with FILE.p7s, in one transaction
+        post "$etcd_port" /v3/kv/txn "$(jq -nc --arg d "$(base64 -w0 "$2")" --arg s "$(base64 -w0 "$2.p7s")" \
+                --arg k "$1" '{success: [{request_put: {key: ($k | @base64), value: $d}},
+                        {request_put: {key: ($k + ".p7s" | @base64), value: $s}}]}')"
+}
+
 kv_put() { # KEY VALUE
-        post 2379 /v3/kv/put "$(jq -nc --arg k "$1" --arg v "$2" '{key: ($k | @base64), value: ($v | @base64)}')"
+        post "$etcd_port" /v3/kv/put "$(jq -nc --arg k "$1" --arg v "$2" '{key: ($k | @base64), value: ($v | @base64)}')"
 }
 
 kv_get() { # KEY
-        post 2379 /v3/kv/range "$(jq -nc --arg k "$1" '{key: ($k | @base64)}')" &&
+        post "$etcd_port" /v3/kv/range "$(jq -nc --arg k "$1" '{key: ($k | @base64)}')" &&
                 jq -e -r '.kvs[0].value' reply >value && base64 -d value
 }
 
 met() { # NAME
-        post 2379 /v3/kv/range "$(jq -nc --arg k "/meet/$1/" '{key: ($k | @base64), range_end: ($k + "~" | @base64)}')" &&
+        post "$etcd_port" /v3/kv/range "$(jq -nc --arg k "/meet/$1/" '{key: ($k | @base64), range_end: ($k + "~" | @base64)}')" &&
                 [ "$(jq -r .count reply)" = "$HOSTS" ]
 }
 
