@@ -57,9 +57,35 @@ static int read_record(Ctl *c, json_object **ret) {
         return EXIT_DONE;
 }
 
+/* What the repository knows of these contents, by their digest: the level, and the name where the record has none. */
+static int add_levels(Ctl *c, json_object *list) {
+        _cleanup_json_ json_object *patches = NULL;
+        int r;
+
+        if (json_length(list) == 0)
+                return EXIT_DONE;
+        r = ctl_bus_patches(c, &patches);
+        if (r != EXIT_DONE)
+                return r;
+        for (size_t i = 0; i < json_length(list); i++)
+                for (size_t k = 0; k < json_length(patches); k++) {
+                        json_object *q = json_item(list, i), *p = json_item(patches, k);
+
+                        if (!streq(json_string(q, "digest"), json_string(p, "digest")))
+                                continue;
+                        if (json_set_member(q, "level", json_object_get(json_member(p, "level"))) < 0 ||
+                            (streq(json_string(q, "name"), "unknown") &&
+                             json_set_member(q, "name", json_object_get(json_member(p, "name"))) < 0))
+                                return ctl_oom(c);
+                        break;
+                }
+        return EXIT_DONE;
+}
+
 static int list_quarantine(Ctl *c) {
         static const Column columns[] = {
                 { .title = "PATCH", .shrink = true, .min = 12 },
+                { .title = "LEVEL", .right = true },
                 { .title = "DIGEST" },
                 { .title = "WHY", .shrink = true, .min = 16 },
         };
@@ -72,6 +98,9 @@ static int list_quarantine(Ctl *c) {
         if (r != EXIT_DONE)
                 return r;
         list = json_array(record, "quarantine");
+        r = add_levels(c, list);
+        if (r != EXIT_DONE)
+                return r;
         if (ctl_json(c))
                 return ctl_print_json(c, list);
         if (json_length(list) == 0) {
@@ -84,6 +113,10 @@ static int list_quarantine(Ctl *c) {
                 json_object *q = json_item(list, i);
 
                 table_cell(t, COLOUR_BOLD, json_string(q, "name"));
+                if (json_has(q, "level"))
+                        table_cellf(t, COLOUR_NORMAL, "%" PRIu64, json_u64(q, "level"));
+                else
+                        table_cell(t, COLOUR_GREY, terminal_glyph(&c->terminal, GLYPH_NONE));
                 table_cellf(t, COLOUR_NORMAL, "%.16s", json_string(q, "digest"));
                 table_cell(t, COLOUR_NORMAL, json_string(q, "reason"));
         }

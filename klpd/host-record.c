@@ -27,6 +27,15 @@ static void host_quarantine_done(HostQuarantine *q) {
         free(q->reason);
 }
 
+void host_mark_clear(HostRecord *r) {
+        for (size_t i = 0; i < r->n_mark; i++) {
+                free(r->mark[i].digest);
+                free(r->mark[i].name);
+        }
+        r->mark = (free(r->mark), NULL);
+        r->n_mark = 0;
+}
+
 void host_record_done(HostRecord *r) {
         for (size_t i = 0; i < r->n_trial; i++)
                 host_patch_done(&r->trial[i]);
@@ -37,7 +46,7 @@ void host_record_done(HostRecord *r) {
         free(r->trial);
         free(r->accepted);
         free(r->quarantine);
-        strv_free(r->mark);
+        host_mark_clear(r);
         free(r->boot_id);
         *r = (HostRecord) {};
 }
@@ -65,20 +74,6 @@ static int read_digest(JsonReader *r, const JsonValue *value, void *target) {
         return q < 0 ? q : patch_set(target, s);
 }
 
-static int read_mark_digest(JsonReader *r, const JsonValue *value, void *target) {
-        const char *s;
-        int q;
-
-        q = json_read_string_value(r, value, &s);
-        if (q >= 0)
-                q = check_digest(r, s);
-        return q < 0 ? q : strv_extend(target, s);
-}
-
-static int read_mark(JsonReader *r, const JsonValue *value, void *target) {
-        return json_read_array(r, value, HOST_RECORD_LIST_MAX, read_mark_digest, target);
-}
-
 static int grow(void **list, size_t n, size_t size) {
         void *bigger = reallocarray(*list, n + 1, size);
 
@@ -87,6 +82,27 @@ static int grow(void **list, size_t n, size_t size) {
         memset((char *) bigger + n * size, 0, size);
         *list = bigger;
         return 0;
+}
+
+/* A bare digest is from a klpd that wrote no names. */
+static int read_mark_one(JsonReader *r, const JsonValue *value, void *target) {
+        static const JsonField fields[] = {
+                { "digest", read_digest, offsetof(HostMark, digest), true },
+                { "name", json_read_name, offsetof(HostMark, name), true },
+        };
+        HostRecord *record = target;
+        HostMark *m;
+        int q = grow((void **) &record->mark, record->n_mark, sizeof(HostMark));
+
+        if (q < 0)
+                return q;
+        m = &record->mark[record->n_mark++];
+        return json_is(value, JSON_STRING) ? read_digest(r, value, &m->digest) :
+                                             json_read_object(r, value, fields, ELEMENTSOF(fields), m);
+}
+
+static int read_mark(JsonReader *r, const JsonValue *value, void *target) {
+        return json_read_array(r, value, HOST_RECORD_LIST_MAX, read_mark_one, target);
 }
 
 static int read_patch(JsonReader *r, const JsonValue *value, HostPatch *p) {
@@ -152,7 +168,7 @@ int host_record_parse(const char *text, size_t size, HostRecord *ret, PolicyErro
                 { "version", read_version, offsetof(Document, version), true },
                 { "boot_id", json_read_text_or_null, offsetof(Document, record.boot_id), true },
                 { "orderly", json_read_bool, offsetof(Document, record.orderly), true },
-                { "mark", read_mark, offsetof(Document, record.mark), true },
+                { "mark", read_mark, offsetof(Document, record), true },
                 { "trial", read_trials, offsetof(Document, record), true },
                 { "accepted", read_accepted, offsetof(Document, record), true },
                 { "quarantine", read_quarantine, offsetof(Document, record), true },
@@ -206,6 +222,25 @@ static int add_strv(struct json_object *o, const char *key, char *const *l) {
                 return r;
         }
         return add(o, key, array);
+}
+
+static int add_mark(struct json_object *o, const HostRecord *record) {
+        struct json_object *array = json_object_new_array();
+        int r;
+
+        r = add(o, "mark", array);
+        for (size_t i = 0; r >= 0 && i < record->n_mark; i++) {
+                const HostMark *m = &record->mark[i];
+                struct json_object *e = m->name ? json_object_new_object() : json_object_new_string(m->digest);
+
+                if (e && m->name) {
+                        r = add_text(e, "digest", m->digest);
+                        if (r >= 0)
+                                r = add_text(e, "name", m->name);
+                }
+                r = push(array, e, r);
+        }
+        return r;
 }
 
 static int add_patches(struct json_object *o, const char *key, const HostPatch *l, size_t n) {
@@ -278,7 +313,7 @@ int host_record_format(const HostRecord *record, char **ret) {
         if (r >= 0)
                 r = add(o, "orderly", json_object_new_boolean(record->orderly));
         if (r >= 0)
-                r = add_strv(o, "mark", record->mark);
+                r = add_mark(o, record);
         if (r >= 0)
                 r = add_patches(o, "trial", record->trial, record->n_trial);
         if (r >= 0)
@@ -313,6 +348,23 @@ int host_record_write(int root_fd, const HostRecord *record) {
 }
 
 /* ---- lists ---- */
+
+int host_mark_add(HostRecord *r, const char *digest, const char *name) {
+        HostMark m = {};
+        int k = r->n_mark >= HOST_RECORD_LIST_MAX ? -E2BIG : patch_set(&m.digest, digest);
+
+        if (k >= 0)
+                k = patch_set(&m.name, name);
+        if (k >= 0)
+                k = grow((void **) &r->mark, r->n_mark, sizeof(HostMark));
+        if (k < 0) {
+                free(m.digest);
+                free(m.name);
+                return k;
+        }
+        r->mark[r->n_mark++] = m;
+        return 0;
+}
 
 HostPatch *host_patch_find(HostPatch *list, size_t n, const char *name, const char *kernel) {
         for (size_t i = 0; i < n; i++)

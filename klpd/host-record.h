@@ -34,10 +34,18 @@ typedef struct HostQuarantine {
         uint64_t since_usec; /* CLOCK_REALTIME */
 } HostQuarantine;
 
+/* One content that was applied at the boot, with the name that it then had: by the time of a crash something else may have
+ * replaced it, so that no list has it any more. */
+typedef struct HostMark {
+        char *digest;
+        char *name; /* NULL: from a klpd that wrote digests only */
+} HostMark;
+
 typedef struct HostRecord {
         char *boot_id;  /* of the last boot that looked at it, or NULL */
         bool orderly;   /* that boot was shut down in an orderly way */
-        char **mark;    /* digests that were applied at that boot, until it is known to be healthy */
+        HostMark *mark; /* what was applied at that boot, until it is known to be healthy */
+        size_t n_mark;
         HostPatch *trial;
         size_t n_trial;
         HostPatch *accepted; /* in the order in which they are to be enabled */
@@ -53,6 +61,9 @@ int host_record_format(const HostRecord *r, char **ret);
 /* -ENOENT: there is none yet. Otherwise error says what is wrong. */
 int host_record_read(int root_fd, HostRecord *ret, PolicyError *error);
 int host_record_write(int root_fd, const HostRecord *r);
+
+int host_mark_add(HostRecord *r, const char *digest, const char *name);
+void host_mark_clear(HostRecord *r);
 
 /* Names are compared as modules' are. NULL: none. kernel NULL: any. */
 HostPatch *host_patch_find(HostPatch *list, size_t n, const char *name, const char *kernel);

@@ -25,12 +25,15 @@ int probation_quarantine_digest(Probation *p, const char *digest, const char *na
         return r;
 }
 
-static const char *name_of(const HostRecord *r, const char *digest) {
+/* A mark without a name is from a klpd that wrote none. */
+static const char *name_of(const HostRecord *r, const HostMark *m) {
+        if (m->name)
+                return m->name;
         for (size_t i = 0; i < r->n_accepted; i++)
-                if (streq(r->accepted[i].digest, digest))
+                if (streq(r->accepted[i].digest, m->digest))
                         return r->accepted[i].name;
         for (size_t i = 0; i < r->n_trial; i++)
-                if (streq(r->trial[i].digest, digest))
+                if (streq(r->trial[i].digest, m->digest))
                         return r->trial[i].name;
         return "unknown";
 }
@@ -43,13 +46,12 @@ void probation_drop_quarantined(HostPatch **list, size_t *n, const HostRecord *r
 
 static int conclude_unclean(Probation *p) {
         HostRecord *r = &p->record;
-        char **digest;
         int k = 0;
 
-        STRV_FOREACH(digest, r->mark) {
+        for (size_t i = 0; i < r->n_mark; i++) {
                 p->boot_failed = true;
-                k = probation_quarantine_digest(p, *digest, name_of(r, *digest),
-                                      "it was applied at the last boot, which then crashed");
+                k = probation_quarantine_digest(p, r->mark[i].digest, name_of(r, &r->mark[i]),
+                                                "it was applied at the last boot, which then crashed");
                 if (k < 0)
                         return k;
         }
@@ -95,7 +97,7 @@ void probation_conclude_boot(Probation *p) {
                 return;
         }
         r->orderly = false;
-        r->mark = strv_free(r->mark);
+        host_mark_clear(r);
         if (probation_write(p) < 0)
                 probation_distrust(p, "what the last boot shows couldn't be written down");
         else if (p->boot_failed)
@@ -110,10 +112,10 @@ int probation_mark(Probation *p) {
 
         if (p->problem)
                 return -EBADMSG;
-        r->mark = strv_free(r->mark);
+        host_mark_clear(r);
         for (size_t i = 0; k >= 0 && i < r->n_accepted; i++)
                 if (streq(r->accepted[i].kernel, p->world->release))
-                        k = strv_extend(&r->mark, r->accepted[i].digest);
+                        k = host_mark_add(r, r->accepted[i].digest, r->accepted[i].name);
         return k < 0 ? k : probation_write(p);
 }
 

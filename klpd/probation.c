@@ -260,7 +260,7 @@ static uint64_t trial_end(const Probation *p, const HostPatch *trial) {
 /* The time of something is over, but whether the host is well has to be asked before it counts. */
 static bool is_well(Probation *p, uint64_t now) {
         const HostRecord *r = &p->record;
-        bool due = r->mark && now >= p->world->config->boot_healthy_usec;
+        bool due = r->n_mark > 0 && now >= p->world->config->boot_healthy_usec;
         int k;
 
         for (size_t i = 0; i < r->n_trial; i++)
@@ -285,8 +285,8 @@ static void probation_visit(Probation *p) {
 
         if (!is_well(p, now))
                 return;
-        if (r->mark && now >= p->world->config->boot_healthy_usec) {
-                r->mark = strv_free(r->mark);
+        if (r->n_mark > 0 && now >= p->world->config->boot_healthy_usec) {
+                host_mark_clear(r);
                 if (probation_write(p) >= 0)
                         log_info("This boot, with its livepatches, is healthy: the boot mark is cleared");
         }
@@ -351,7 +351,7 @@ void probation_health_done(Probation *p, int r, const char *text) {
                 p->well = true;
                 probation_visit(p);
         } else if (r != -EAGAIN) {
-                if (p->record.mark)
+                if (p->record.n_mark > 0)
                         log_error("This boot, with its livepatches, isn't healthy, and its mark stays: %s",
                                   text);
                 /* Without one that is to blame, asking again soon makes nobody well. */
@@ -370,7 +370,7 @@ void probation_arm(Probation *p) {
         p->timer = sd_event_source_disable_unref(p->timer);
         if (p->problem || p->asking)
                 return;
-        if (r->mark)
+        if (r->n_mark > 0)
                 next = p->world->config->boot_healthy_usec;
         for (size_t i = 0; i < r->n_trial; i++)
                 if (streq(r->trial[i].boot_id, p->boot_id) && trial_end(p, &r->trial[i]) < next)

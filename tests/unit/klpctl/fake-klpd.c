@@ -293,11 +293,23 @@ static int method_metrics(sd_bus_message *m, void *userdata, sd_bus_error *error
 /* A patch as ListPatches has it; position -1: it isn't enabled. */
 #define LISTED_PATCH "sssubssibasssssss"
 
+/* Of the patch with level 2. */
+#define DIGEST_2 "2222222222222222222222222222222222222222222222222222222222222222"
+
 static void append_patch(sd_bus_message *m, const char *name, uint32_t level, const char *kind, const char *state,
                          int32_t position, const char *summary, const char *problem) {
         check(sd_bus_message_append(m, "(" LISTED_PATCH ")", name, "demo", "base", level, 1, kind, state, position, 1,
-                                    2, "CVE-2026-0001", "CVE-2026-0002", summary, "", "6.1.0", "", problem, ""),
+                                    2, "CVE-2026-0001", "CVE-2026-0002", summary, "", "6.1.0", level == 2 ? DIGEST_2 : "", problem, ""),
               "append");
+}
+
+static int method_host_record(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return sd_bus_reply_method_return(
+                        m, "s",
+                        "{\"quarantine\":["
+                        "{\"digest\":\"" DIGEST_2 "\",\"name\":\"unknown\",\"reason\":\"it crashed\",\"since_usec\":1},"
+                        "{\"digest\":\"3333333333333333333333333333333333333333333333333333333333333333\","
+                        "\"name\":\"gone\",\"reason\":\"it was bad\",\"since_usec\":1}]}");
 }
 
 static int method_list_patches(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -402,6 +414,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("Reject", "ss", "o", method_reject, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Plan", "ssa{sv}", "s", method_plan, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListPatches", NULL, "a(" LISTED_PATCH ")", method_list_patches, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("HostRecord", NULL, "s", method_host_record, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListStates", NULL, "aa{sv}", method_list_states, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListBlocking", "b", "aa{sv}", method_list_blocking, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListJobs", NULL, "a(uosss)", method_list_jobs, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -229,6 +229,13 @@ class Verbs(unittest.TestCase):
             self.assertEqual(r.status, 0)
             self.assertIn('klp_shim.ko is not installed', r.out)
 
+    def test_quarantine_has_name_and_level_from_the_repository(self):
+        r = self.check(0, 'quarantine')
+        self.assertRegex(r.out, r'(?m)^klp_demo_2 +2 +2222222222222222 it crashed$')
+        self.assertRegex(r.out, r'(?m)^gone +\S+ +3333333333333333 it was bad$')
+        listed = json.loads(self.check(0, 'quarantine', '--json').out)
+        self.assertEqual([(q['name'], q.get('level')) for q in listed], [('klp_demo_2', 2), ('gone', None)])
+
     def test_states(self):
         r = self.check(0, 'states')
         self.assertIn('18446744073709551615', r.out)

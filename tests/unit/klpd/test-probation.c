@@ -265,7 +265,7 @@ static void test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was
         /* The daemon of the same boot, a soft reboot: nothing is concluded. */
         boot(f, "two");
         assert_true(probation_boot_goes_on(f->probation));
-        assert_non_null(record(f)->mark);
+        assert_int_equal(record(f)->n_mark, 1);
         assert_int_equal(record(f)->n_accepted, 1);
         assert_int_equal(boot_shutdown(f->tree.fd), 0);
         boot(f, "two");
@@ -280,6 +280,37 @@ static void test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was
         assert_false(probation_boot_failed(f->probation));
 }
 
+/* Accepted, applied at boot, replaced meanwhile: no list has it any more when the host crashes. */
+static void test_what_was_replaced_before_the_crash_goes_into_quarantine_by_its_name(void **state) {
+        Fixture *f = *state;
+
+        f->config.probation_usec = 0;
+        boot(f, "one");
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        assert_int_equal(boot_shutdown(f->tree.fd), 0);
+        boot(f, "two");
+        assert_int_equal(probation_mark(f->probation), 0);
+        enabled(f, REQUEST_APPLY, "a", DIGEST_B); /* other content under its name */
+        boot(f, "three");
+        assert_int_equal(record(f)->n_quarantine, 1);
+        assert_string_equal(record(f)->quarantine[0].digest, DIGEST_A);
+        assert_string_equal(record(f)->quarantine[0].name, "a");
+}
+
+static void test_a_mark_of_an_older_klpd_has_digests_only(void **state) {
+        Fixture *f = *state;
+        char text[512];
+
+        (void) snprintf(text, sizeof(text),
+                        "{\"version\":1,\"boot_id\":\"one\",\"orderly\":false,\"mark\":[\"%s\"],\"trial\":[],"
+                        "\"accepted\":[],\"quarantine\":[]}\n",
+                        DIGEST_A);
+        tree_write(&f->tree, HOST_RECORD_PATH, text);
+        boot(f, "two");
+        assert_int_equal(record(f)->n_quarantine, 1);
+        assert_string_equal(record(f)->quarantine[0].name, "unknown");
+}
+
 static void test_a_healthy_boot_clears_its_mark(void **state) {
         Fixture *f = *state;
 
@@ -289,9 +320,9 @@ static void test_a_healthy_boot_clears_its_mark(void **state) {
         enabled(f, REQUEST_APPLY, "a", DIGEST_A);
         assert_int_equal(probation_mark(f->probation), 0);
         boot(f, "one");
-        for (unsigned i = 0; i < 1000 && record(f)->mark; i++)
+        for (unsigned i = 0; i < 1000 && record(f)->n_mark > 0; i++)
                 assert_true(sd_event_run(f->event, 5000000) >= 0);
-        assert_null(record(f)->mark);
+        assert_int_equal(record(f)->n_mark, 0);
         boot(f, "two");
         assert_int_equal(record(f)->n_quarantine, 0);
         assert_int_equal(record(f)->n_accepted, 1);
@@ -371,6 +402,8 @@ int main(void) {
                 T(test_what_is_disabled_isnt_accepted_any_more),
                 T(test_a_crash_on_trial_means_quarantine_and_an_orderly_shutdown_doesnt),
                 T(test_a_mark_found_at_the_next_boot_means_quarantine_even_of_what_was_accepted),
+                T(test_what_was_replaced_before_the_crash_goes_into_quarantine_by_its_name),
+                T(test_a_mark_of_an_older_klpd_has_digests_only),
                 T(test_a_healthy_boot_clears_its_mark),
                 T(test_a_record_that_cant_be_trusted_is_said_and_left_alone),
                 T(test_without_a_place_to_write_nothing_is_applied_at_boot),
