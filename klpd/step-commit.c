@@ -6,10 +6,13 @@
  */
 #include "klpd/transaction.h"
 
-/* Not recorded: what isn't removed yet is removed by whoever recovers this, from the record of the step before. */
+/* Recorded where the step before asked something whose answer is good now, so that nobody asks it again. Otherwise
+ * the record of that step says enough: what isn't removed yet is removed by whoever recovers this. */
 static void collect_start(Transaction *t) {
         char **name;
 
+        if (transaction_asks_health(t))
+                transaction_record_anyway(t);
         if (t->handlers.retire)
                 STRV_FOREACH(name, t->collectable)
                         t->handlers.retire(t, *name, t->handlers.userdata);

@@ -5,8 +5,8 @@
  * goes back (transaction-back.c). Not asked about a disable, nor about the way back itself, where there is
  * nothing better to go to.
  *
- * It is recorded before the first check begins, and from then on recovery begins this step anew: checks must
- * bear being made twice.
+ * It is recorded before the first check begins, and from then on recovery begins this step anew, until the
+ * good answer is recorded by the step after it: checks must bear being made twice.
  */
 #include "klpd/log.h"
 #include "klpd/transaction.h"
@@ -14,11 +14,15 @@
 /* Beyond the time that the checks themselves have: nobody answered, since there is no bus. */
 #define GRACE_USEC UINT64_C(10000000)
 
+bool transaction_asks_health(const Transaction *t) {
+        return !t->disable && !t->back.origin && config_checks_health(t->world->config) &&
+               t->handlers.check_health;
+}
+
 static void health_start(Transaction *t) {
         int r;
 
-        if (t->disable || t->back.origin || !config_checks_health(t->world->config) ||
-            !t->handlers.check_health) {
+        if (!transaction_asks_health(t)) {
                 transaction_next(t);
                 return;
         }

@@ -191,6 +191,9 @@ void transaction_health_done(Transaction *t, int r, const char *text);
 
 /* ---- for the steps ---- */
 
+/* Whether step health asks anything. */
+bool transaction_asks_health(const Transaction *t);
+
 extern const TransactionStep step_verify, step_load, step_replan, step_enable, step_settle, step_health,
                 step_collect, step_commit;
 

@@ -134,6 +134,33 @@ static void test_a_host_that_is_shut_down_says_nothing_about_the_patch(void **st
         assert_non_null(f->transaction->digest); /* so that it can go on trial */
 }
 
+static void test_what_was_answered_is_not_asked_again(void **state) {
+        _cleanup_(transaction_record_done) TransactionRecord log = {};
+        TransactionHandlers handlers;
+        Fixture *f = *state;
+
+        handlers = handlers_of(f);
+        open_wal(f);
+        add_patch(f, "one", "\"level\": 1, \"cumulative\": true");
+        add_patch(f, "two", "\"level\": 2, \"cumulative\": true");
+        assert_result(f, REQUEST_APPLY, "one", TRANSACTION_DONE);
+        with_health_check(f, 0);
+        f->log_at_retire = &log;
+        assert_result(f, REQUEST_APPLY, "two", TRANSACTION_DONE);
+        assert_string_equal(f->retired, "one");
+        assert_non_null(log.patch);
+        /* As if klpd had been killed in that moment, and the host were ill by now. */
+        f->log_at_retire = NULL;
+        f->health = -EREMOTEIO;
+        f->transaction = transaction_unref(f->transaction);
+        f->finished = false;
+        assert_int_equal(transaction_new_recovered(&f->world, &handlers, &log, &f->transaction), 0);
+        assert_int_equal(transaction_start(f->transaction), 0);
+        assert_int_equal(finish(f), TRANSACTION_DONE);
+        assert_int_equal(f->n_asked, 1);
+        assert_true(fake_is_enabled(f->hands, "two"));
+}
+
 /* Killed at every turn of a way that ends in going back: it does end there, unless it hadn't begun. */
 static void test_interrupted_anywhere_on_the_way_back_it_is_gone_afterwards(void **state) {
         bool interrupted = true, asked = false;
@@ -211,6 +238,7 @@ int main(void) {
                 T(test_cancel_during_the_health_check_takes_back_without_blame),
                 T(test_nobody_who_answers_means_not_well),
                 T(test_a_host_that_is_shut_down_says_nothing_about_the_patch),
+                T(test_what_was_answered_is_not_asked_again),
                 T(test_interrupted_anywhere_on_the_way_back_it_is_gone_afterwards),
                 T(test_what_is_rejected_is_taken_back_and_recorded_before_it_begins),
         };

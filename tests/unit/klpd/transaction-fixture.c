@@ -112,6 +112,12 @@ static void on_retire(Transaction *t, const char *module, void *userdata) {
         size_t n = strlen(f->retired);
 
         (void) snprintf(f->retired + n, sizeof(f->retired) - n, "%s%s", n > 0 ? " " : "", module);
+        if (f->log_at_retire) {
+                const WalRecord *last = wal_last_state(f->wal);
+
+                assert_non_null(last);
+                assert_int_equal(transaction_record_parse(last->bytes, last->size, f->log_at_retire), 0);
+        }
 }
 
 static int on_answer(sd_event_source *source, void *userdata) {

@@ -31,6 +31,7 @@ typedef struct Fixture {
         char edges[MAX_RECORDS * 24]; /* in order: "job-started loaded preparing …" */
         char said[MAX_RECORDS * 160];  /* their messages, a line each; the result of each before it in brackets */
         char retired[512];
+        TransactionRecord *log_at_retire; /* NULL, or where to put what the log says in that moment */
         struct utsname uts;
         /* health: what it is answered with, from the event loop; 0 well, 1 never answered */
         int health;
