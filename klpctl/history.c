@@ -80,7 +80,7 @@ static const struct {
         { "KLPD_RECORD", "record", FIELD_TEXT },
         { "KLPD_RESENT", "resent", FIELD_NUMBER },
         { "KLPD_MISSING", "missing", FIELD_NUMBER },
-        { "KLPD_REALTIME_USEC", "time_usec", FIELD_NUMBER }, /* when it was made: takes the place of journald's time */
+        { "KLPD_REALTIME_USEC", "time_usec", FIELD_NUMBER }, /* when it happened: takes the place of journald's time */
         { "_BOOT_ID", "boot_id", FIELD_TEXT },
 };
 

@@ -17,6 +17,7 @@ struct AuditRecord {
         struct iovec fields[FIELDS_MAX];
         size_t n_fields;
         size_t n_lost;
+        uint64_t usec; /* 0: when it is sent */
 };
 
 struct Audit {
@@ -108,17 +109,23 @@ void audit_field_u64(AuditRecord *r, const char *name, uint64_t value) {
         audit_field(r, name, text);
 }
 
+void audit_time(AuditRecord *r, uint64_t usec) {
+        if (r)
+                r->usec = usec;
+}
+
 /* What makes it that record and no other, also if it is sent twice. */
-static void identify(char record[static 64], char when[static 64]) {
+static void identify(uint64_t usec, char record[static 64], char when[static 64]) {
         sd_id128_t id = {};
         struct timespec ts = {};
         char text[33];
 
         (void) sd_id128_randomize(&id);
         (void) clock_gettime(CLOCK_REALTIME, &ts);
+        if (usec == 0)
+                usec = (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
         (void) snprintf(record, 64, "KLPD_RECORD=%s", sd_id128_to_string(id, text));
-        (void) snprintf(when, 64, "KLPD_REALTIME_USEC=%" PRIu64,
-                        (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000);
+        (void) snprintf(when, 64, "KLPD_REALTIME_USEC=%" PRIu64, usec);
 }
 
 void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...) {
@@ -136,7 +143,7 @@ void audit_send(Audit *a, AuditRecord *r, int priority, const char *format, ...)
         if (k < 0)
                 message[n] = 0;
         (void) snprintf(level, sizeof(level), "PRIORITY=%d", priority & 7);
-        identify(record, when);
+        identify(r ? r->usec : 0, record, when);
         for (size_t i = 0; i < ELEMENTSOF(own); i++)
                 fields[n_fields++] = (struct iovec) { .iov_base = own[i], .iov_len = strlen(own[i]) };
         if (r && r->n_lost > 0)

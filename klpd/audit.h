@@ -36,6 +36,9 @@ DEFINE_CLEANUP(AuditRecord *, audit_record_free);
 void audit_field(AuditRecord *r, const char *name, const char *value);
 void audit_field_u64(AuditRecord *r, const char *name, uint64_t value);
 
+/* When it happened (CLOCK_REALTIME), where that isn't now. */
+void audit_time(AuditRecord *r, uint64_t usec);
+
 /* What is sent between these gets into the log together with the next STATE. */
 void audit_hold(Audit *a);
 void audit_release(Audit *a);

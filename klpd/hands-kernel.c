@@ -407,7 +407,7 @@ static int kernel_load_shim(Hands *hands, HandsCallback callback, void *userdata
 }
 
 /* A change that is assisted: events stay in the kernel's queue until it has returned
- * (shim_client_hold_events()). */
+ * (shim_client_hold_events()), and are told before its answer, as they came before it. */
 typedef struct Assisted {
         KernelHands *hands;
         HandsCallback callback;
@@ -418,7 +418,7 @@ static void on_assisted(int error, const char *text, void *userdata) {
         _cleanup_free_ Assisted *a = userdata;
 
         if (error != -ECANCELED)
-                (void) shim_client_hold_events(a->hands->shim, false);
+                (void) shim_client_release_events(a->hands->shim);
         a->callback(error, text, a->userdata);
 }
 
@@ -440,7 +440,7 @@ static int assisted_begin(Assisted *a, int r) {
                 return r;
         }
         if (a->hands->settle.assist)
-                (void) shim_client_hold_events(a->hands->shim, true);
+                (void) shim_client_hold_events(a->hands->shim);
         return 0;
 }
 

@@ -50,7 +50,7 @@ struct Journal {
         unsigned n_syncs;   /* tries since the last record */
         unsigned haste;     /* what waits are divided by */
         uint64_t retry_usec;
-        sd_event_source *writable, *retry, *sync_timer, *sync_answer, *sync_settle;
+        sd_event_source *idle, *writable, *retry, *sync_timer, *sync_answer, *sync_settle;
         bool complained;
 };
 
@@ -325,6 +325,20 @@ static void drop_first(Journal *j) {
 
 static int journal_send(Journal *j);
 
+static int on_idle(sd_event_source *source, void *userdata) {
+        Journal *j = userdata;
+
+        if (!j->writable && !j->retry)
+                (void) journal_send(j);
+        return 0;
+}
+
+/* When klpd has nothing else to do: journald's work competes with neither a change nor its answer. */
+static void send_soon(Journal *j) {
+        if (sd_event_source_set_enabled(j->idle, SD_EVENT_ONESHOT) < 0)
+                (void) on_idle(j->idle, j);
+}
+
 static int on_writable(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Journal *j = userdata;
 
@@ -459,8 +473,7 @@ void journal_submit(Journal *j, const struct iovec *fields, size_t n_fields) {
         if (!e)
                 return;
         record(j, e, fields, n_fields);
-        if (!j->writable && !j->retry)
-                (void) journal_send(j);
+        send_soon(j);
 }
 
 void journal_hold(Journal *j) {
@@ -474,8 +487,7 @@ void journal_release(Journal *j) {
         r = wal_flush(j->wal);
         if (r < 0)
                 log_debug("Records for the journal aren't in klpd's log: %s", strerror(-r));
-        if (!j->writable && !j->retry)
-                (void) journal_send(j);
+        send_soon(j);
 }
 
 bool journal_is_idle(const Journal *j) {
@@ -495,6 +507,7 @@ static void on_unsent(const WalRecord *r, void *userdata) {
 
 int journal_new(sd_event *event, int root_fd, Wal *wal, unsigned haste, Journal **ret) {
         Journal *j;
+        int r;
 
         j = malloc(sizeof(*j));
         if (!j)
@@ -509,13 +522,14 @@ int journal_new(sd_event *event, int root_fd, Wal *wal, unsigned haste, Journal 
                 .retry_usec = RETRY_USEC_MIN,
         };
         j->root_fd = fcntl(root_fd, F_DUPFD_CLOEXEC, 3);
-        if (j->root_fd < 0) {
-                sd_event_unref(j->event);
-                free(j);
-                return -errno;
+        r = j->root_fd < 0 ? -errno : sd_event_add_defer(event, &j->idle, on_idle, j);
+        if (r >= 0)
+                r = sd_event_source_set_priority(j->idle, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0) {
+                journal_free(j);
+                return r;
         }
         wal_unsent(wal, on_unsent, j);
-        (void) journal_send(j);
         *ret = j;
         return 0;
 }
@@ -550,10 +564,12 @@ Journal *journal_free(Journal *j) {
                 drop_first(j);
         disconnect(j);
         sync_end(j);
+        sd_event_source_disable_unref(j->idle);
         sd_event_source_disable_unref(j->retry);
         sd_event_source_disable_unref(j->sync_timer);
         sd_event_source_disable_unref(j->sync_settle);
-        close(j->root_fd);
+        if (j->root_fd >= 0)
+                close(j->root_fd);
         sd_event_unref(j->event);
         free(j);
         return NULL;

@@ -6,8 +6,11 @@
  *   submitted -> in the log -> handed to journald's socket -> journald says that all is on its disk -> SENT in the log
  *
  * klpd killed before the SENT, or the host without power: the next klpd sends the record again, as it was, with
- * KLPD_RESENT=1 added. Each record has a number of its own (KLPD_RECORD, a random id128) and the time at which it was
- * made (KLPD_REALTIME_USEC); so who reads the journal knows the second copy by the first's KLPD_RECORD.
+ * KLPD_RESENT=1 added. Each record has a number of its own (KLPD_RECORD, a random id128) and the time at which it
+ * happened (KLPD_REALTIME_USEC); so who reads the journal knows the second copy by the first's KLPD_RECORD.
+ *
+ * They are handed over when klpd's loop has nothing else to do: what journald does with them isn't done at the side of a
+ * change, nor before its answer.
  *
  * journald that doesn't read (stopped, or its socket full), or isn't there: records wait in memory and in the log, both
  * bounded; what doesn't fit any more is lost to the journal, oldest first, and klpd says so. When it reads again they

@@ -4,7 +4,7 @@
  *
  * Fields, next to MESSAGE, PRIORITY and MESSAGE_ID; absent where they mean nothing:
  *   KLPD_RECORD      number of the record, random: one that is there twice was sent again after a restart, and is one
- *   KLPD_REALTIME_USEC  when it was made             KLPD_RESENT      1: sent by a later klpd than the one that made it
+ *   KLPD_REALTIME_USEC  when it happened             KLPD_RESENT      1: sent by a later klpd than the one that made it
  *   KLPD_MISSING     of a record that was sent again: number of fields that were too long for klpd's log
  *   KLPD_EDGE        job-started, refused, failed, loaded, preparing, completed, reversed, stalled, unloaded, state, foreign, daemon, repository, recovered, standing, nudged, fleet, health, forced, kept
  *   KLPD_JOB         number of the job                   KLPD_REQUEST     apply, downgrade, disable

@@ -519,8 +519,15 @@ ShimClient *shim_client_free(ShimClient *c) {
         return NULL;
 }
 
-int shim_client_hold_events(ShimClient *c, bool hold) {
-        return c->source ? sd_event_source_set_enabled(c->source, hold ? SD_EVENT_OFF : SD_EVENT_ON) : 0;
+int shim_client_hold_events(ShimClient *c) {
+        return c->source ? sd_event_source_set_enabled(c->source, SD_EVENT_OFF) : 0;
+}
+
+int shim_client_release_events(ShimClient *c) {
+        if (!c->source)
+                return 0;
+        (void) on_listener(c->source, nl_socket_get_fd(c->listener), EPOLLIN, c);
+        return sd_event_source_set_enabled(c->source, SD_EVENT_ON);
 }
 
 uint32_t shim_client_abi(const ShimClient *c) {

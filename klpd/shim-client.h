@@ -119,9 +119,10 @@ int shim_client_connect(ShimClient *c, PolicyError *error);
  * Leaves events in the kernel's queue (hold), or takes them again. To be held while klpd-helper assists a
  * change: the event that tells of its preparation would wake klpd at the very moment in which no other task
  * should be running, and klpd itself would be what the transition waits for, a second or more. Release it in
- * the request's callback.
+ * the request's callback: the handlers are called for what has come meanwhile, before this returns.
  */
-int shim_client_hold_events(ShimClient *c, bool hold);
+int shim_client_hold_events(ShimClient *c);
+int shim_client_release_events(ShimClient *c);
 
 int shim_client_info(ShimClient *c, ShimInfo *ret, PolicyError *error);
 int shim_client_read(ShimClient *c, ShimSnapshot **ret, PolicyError *error);

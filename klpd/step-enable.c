@@ -80,6 +80,7 @@ static void on_done(int r, const char *text, void *userdata) {
         }
         if (transaction_is_plain(t) && !t->disable) {
                 t->loaded = t->loaded_unsaid = true;
+                t->loaded_usec = now_usec(CLOCK_REALTIME);
                 transaction_audit_loaded(t);
         }
         /* The answer may come before the shim's events: the change has begun, and is only taken back by a

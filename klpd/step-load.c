@@ -27,6 +27,7 @@ static bool load_is_done(Transaction *t) {
         if (hands->vtable->read_patch(hands, t->name, &kernel) < 0)
                 kernel = (KernelPatch) { .module = true };
         t->loaded = t->loaded_unsaid = kernel.module;
+        t->loaded_usec = now_usec(CLOCK_REALTIME);
         return kernel.registered;
 }
 
@@ -45,6 +46,7 @@ static void on_loaded(int r, const char *text, void *userdata) {
                 return;
         }
         t->loaded = t->loaded_unsaid = true;
+        t->loaded_usec = now_usec(CLOCK_REALTIME);
         transaction_next(t);
 }
 

@@ -91,11 +91,14 @@ void transaction_audit_started(Transaction *t) {
 }
 
 void transaction_audit_loaded(Transaction *t) {
+        AuditRecord *r;
+
         if (!t->loaded_unsaid)
                 return;
+        r = record_begin(t, KLPD_MESSAGE_LOADED, "loaded");
         t->loaded_unsaid = false;
-        audit_send(t->world->audit, record_begin(t, KLPD_MESSAGE_LOADED, "loaded"), LOG_INFO,
-                   "Loaded livepatch module '%s'", t->name);
+        audit_time(r, t->loaded_usec);
+        audit_send(t->world->audit, r, LOG_INFO, "Loaded livepatch module '%s'", t->name);
 }
 
 void transaction_audit_unloaded(Transaction *t) {

@@ -123,6 +123,7 @@ struct Transaction {
         bool loaded;         /* this transaction has loaded the module */
         bool loaded_unsaid;  /* ... and that isn't in the journal yet: a record in the moment before enabling
                               * would wake tasks  that then stand in the way of the transition's first pass */
+        uint64_t loaded_usec; /* when, CLOCK_REALTIME */
         bool pending;        /* an operation of the helper's is under way */
         unsigned n_replans, n_again, n_rewrites;
         sd_event_source *timer, *deadline, *kick;

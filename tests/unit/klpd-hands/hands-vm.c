@@ -116,7 +116,7 @@ static void on_resync(ShimClient *c, void *userdata) {
 static void on_answer(int error, const char *text, void *userdata) {
         Vm *vm = userdata;
 
-        (void) shim_client_hold_events(vm->shim, false);
+        (void) shim_client_release_events(vm->shim);
         vm->answered = true;
         vm->error = error;
         printf("answer %d (%s) %s\n", error, error ? strerror(-error) : "ok", text);
@@ -224,7 +224,8 @@ static int enable(Vm *vm, const char *name, const char *generation_text) {
                 return r;
         }
         generation = generation_text ? strtoull(generation_text, NULL, 10) : info.generation;
-        (void) shim_client_hold_events(vm->shim, vm->settle);
+        if (vm->settle)
+                (void) shim_client_hold_events(vm->shim);
         r = wait_answer(vm, helper_client_enable(vm->helper, name, generation, &settle, 0, on_answer, vm));
         return r < 0 ? r : wait_ended(vm, begun);
 }
@@ -234,7 +235,8 @@ static int write_enabled(Vm *vm, const char *name, const char *value) {
         uint64_t begun = now_nsec();
         int r;
 
-        (void) shim_client_hold_events(vm->shim, vm->settle);
+        if (vm->settle)
+                (void) shim_client_hold_events(vm->shim);
         r = wait_answer(vm, helper_client_write_enabled(vm->helper, name, streq(value, "1"), &settle, 0,
                                                         on_answer, vm));
         return r < 0 ? r : wait_ended(vm, begun);
