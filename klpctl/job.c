@@ -415,8 +415,12 @@ static int follow(Job *j) {
         if (r < 0)
                 return r;
 
-        terminal_set_locale(&j->c->terminal);
+        /* While klpd works. With --quiet there is mostly nothing to say, and no need to work beside it. */
+        if (!j->c->args.quiet)
+                terminal_set_locale(&j->c->terminal);
         r = sd_event_loop(j->event);
+        if (j->c->args.quiet && !streq(json_string(j->result, "result"), "done"))
+                terminal_set_locale(&j->c->terminal);
         progress_clear(j);
         (void) sd_bus_detach_event(j->c->bus);
         return r;
