@@ -211,6 +211,13 @@ static void on_transaction_retire(Transaction *t, const char *module, void *user
                 log_warning("Module '%s' stays loaded: %s", module, strerror(-r));
 }
 
+static void on_transaction_remember(Transaction *t, void *userdata) {
+        Manager *m = userdata;
+
+        if (t->result == TRANSACTION_DONE || (t->back.origin && t->completed))
+                probation_changed(m->probation, t);
+}
+
 static void on_transaction_finished(Transaction *t, void *userdata) {
         Manager *m = userdata;
 
@@ -218,8 +225,6 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
                 manager_expect(m, t->name);
         m->took_part = true;
         manager_mark_stale(m);
-        if (t->result == TRANSACTION_DONE || (t->back.origin && t->completed))
-                probation_changed(m->probation, t);
         if (m->bus && m->job)
                 manager_announce_job_end(m, m->job);
         if (m->job_finished)
@@ -236,6 +241,7 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
 const TransactionHandlers *manager_handlers(Manager *m) {
         m->handlers = (TransactionHandlers) {
                 .changed = on_transaction_changed,
+                .remember = on_transaction_remember,
                 .finished = on_transaction_finished,
                 .looked = on_transaction_looked,
                 .stalled = on_transaction_stalled,

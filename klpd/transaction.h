@@ -47,6 +47,9 @@ const char *transaction_result_to_string(TransactionResult result); /* as in Job
 
 typedef struct TransactionHandlers {
         void (*changed)(Transaction *t, void *userdata);               /* step or plan */
+        /* It is over, and the log says so when this returns: what has to outlive the log is to be on the disk by
+         * then. Again after a crash in between. May be NULL. */
+        void (*remember)(Transaction *t, void *userdata);
         void (*finished)(Transaction *t, void *userdata);              /* once; last */
         /* What the kernel runs, from the first reading that it plans on. May be NULL. */
         void (*looked)(Transaction *t, const Inventory *inventory, void *userdata);

@@ -136,10 +136,8 @@ static void test_a_host_that_is_shut_down_says_nothing_about_the_patch(void **st
 
 static void test_what_was_answered_is_not_asked_again(void **state) {
         _cleanup_(transaction_record_done) TransactionRecord log = {};
-        TransactionHandlers handlers;
         Fixture *f = *state;
 
-        handlers = handlers_of(f);
         open_wal(f);
         add_patch(f, "one", "\"level\": 1, \"cumulative\": true");
         add_patch(f, "two", "\"level\": 2, \"cumulative\": true");
@@ -149,13 +147,9 @@ static void test_what_was_answered_is_not_asked_again(void **state) {
         assert_result(f, REQUEST_APPLY, "two", TRANSACTION_DONE);
         assert_string_equal(f->retired, "one");
         assert_non_null(log.patch);
-        /* As if klpd had been killed in that moment, and the host were ill by now. */
         f->log_at_retire = NULL;
-        f->health = -EREMOTEIO;
-        f->transaction = transaction_unref(f->transaction);
-        f->finished = false;
-        assert_int_equal(transaction_new_recovered(&f->world, &handlers, &log, &f->transaction), 0);
-        assert_int_equal(transaction_start(f->transaction), 0);
+        f->health = -EREMOTEIO; /* the host is ill by now */
+        recover_from(f, &log);
         assert_int_equal(finish(f), TRANSACTION_DONE);
         assert_int_equal(f->n_asked, 1);
         assert_true(fake_is_enabled(f->hands, "two"));

@@ -136,6 +136,36 @@ static void test_after_a_restart_of_the_host_nothing_is_done(void **state) {
         assert_non_null(strstr(f->message, "restarted"));
 }
 
+/* Killed in between, the next klpd remembers it again; killed afterwards, it was remembered. */
+static void test_what_the_host_keeps_of_it_is_kept_before_the_log_says_that_it_is_over(void **state) {
+        static const struct {
+                RequestKind kind;
+                const char *patch;
+        } requests[] = { { REQUEST_APPLY, "one" }, { REQUEST_APPLY, "two" }, { REQUEST_DISABLE, "two" } };
+        Fixture *f = *state;
+
+        open_wal(f);
+        add_patch(f, "one", "\"level\": 1, \"cumulative\": true");
+        add_patch(f, "two", "\"level\": 2, \"cumulative\": true");
+        for (size_t i = 0; i < ELEMENTSOF(requests); i++) {
+                _cleanup_(transaction_record_done) TransactionRecord log = {};
+                const WalRecord *last;
+
+                f->n_remembered = 0;
+                f->log_at_end = &log;
+                assert_result(f, requests[i].kind, requests[i].patch, TRANSACTION_DONE);
+                assert_int_equal(f->n_remembered, 1);
+                assert_string_equal(log.patch, requests[i].patch);
+                assert_false(log.over);
+                f->log_at_end = NULL;
+                recover_from(f, &log);
+                assert_int_equal(finish(f), TRANSACTION_DONE);
+                assert_int_equal(f->n_remembered, 2);
+                last = wal_last_state(f->wal);
+                assert_non_null(memmem(last->bytes, last->size, "\nover=1\n", 8));
+        }
+}
+
 static void test_what_cannot_be_recorded_is_not_begun(void **state) {
         Fixture *f = *state;
 
@@ -217,6 +247,7 @@ int main(void) {
                 T(test_a_recovered_stall_is_reversed_at_its_deadline),
                 T(test_a_reversal_that_was_decided_is_made_by_the_next_klpd),
                 T(test_after_a_restart_of_the_host_nothing_is_done),
+                T(test_what_the_host_keeps_of_it_is_kept_before_the_log_says_that_it_is_over),
                 T(test_what_cannot_be_recorded_is_not_begun),
         };
 

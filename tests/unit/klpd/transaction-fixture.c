@@ -107,17 +107,29 @@ static void on_finished(Transaction *t, void *userdata) {
         (void) snprintf(f->message, sizeof(f->message), "%s", failure_message(&t->failure));
 }
 
+static void keep_log(Fixture *f, TransactionRecord *ret) {
+        const WalRecord *last = ret ? wal_last_state(f->wal) : NULL;
+
+        if (!ret)
+                return;
+        assert_non_null(last);
+        assert_int_equal(transaction_record_parse(last->bytes, last->size, ret), 0);
+}
+
+static void on_remember(Transaction *t, void *userdata) {
+        Fixture *f = userdata;
+
+        assert_false(f->finished);
+        f->n_remembered++;
+        keep_log(f, f->log_at_end);
+}
+
 static void on_retire(Transaction *t, const char *module, void *userdata) {
         Fixture *f = userdata;
         size_t n = strlen(f->retired);
 
         (void) snprintf(f->retired + n, sizeof(f->retired) - n, "%s%s", n > 0 ? " " : "", module);
-        if (f->log_at_retire) {
-                const WalRecord *last = wal_last_state(f->wal);
-
-                assert_non_null(last);
-                assert_int_equal(transaction_record_parse(last->bytes, last->size, f->log_at_retire), 0);
-        }
+        keep_log(f, f->log_at_retire);
 }
 
 static int on_answer(sd_event_source *source, void *userdata) {
@@ -150,6 +162,7 @@ static void on_condemned(Transaction *t, void *userdata) {
 
 TransactionHandlers handlers_of(Fixture *f) {
         return (TransactionHandlers) {
+                .remember = on_remember,
                 .finished = on_finished,
                 .retire = on_retire,
                 .check_health = on_check_health,
@@ -208,14 +221,23 @@ void open_wal(Fixture *f) {
         (void) snprintf(f->world.boot_id, sizeof(f->world.boot_id), "0123456789abcdef0123456789abcdef");
 }
 
-bool interrupt_and_recover(Fixture *f) {
+void recover_from(Fixture *f, TransactionRecord *log) {
         const TransactionHandlers handlers = handlers_of(f);
+
+        f->transaction = transaction_unref(f->transaction);
+        f->finished = false;
+        f->edges[0] = f->said[0] = f->retired[0] = 0;
+        fake_log_clear(f->hands);
+        assert_int_equal(transaction_new_recovered(&f->world, &handlers, log, &f->transaction), 0);
+        assert_int_equal(transaction_start(f->transaction), 0);
+}
+
+bool interrupt_and_recover(Fixture *f) {
         _cleanup_(transaction_record_done) TransactionRecord record = {};
         const WalRecord *last;
 
         transaction_abandon(f->transaction);
         f->answer = sd_event_source_disable_unref(f->answer);
-        f->transaction = transaction_unref(f->transaction);
         open_wal(f);
         last = wal_last_state(f->wal);
         if (!last)
@@ -223,11 +245,7 @@ bool interrupt_and_recover(Fixture *f) {
         assert_int_equal(transaction_record_parse(last->bytes, last->size, &record), 0);
         if (record.over)
                 return false;
-        f->finished = false;
-        f->edges[0] = f->said[0] = f->retired[0] = 0;
-        fake_log_clear(f->hands);
-        assert_int_equal(transaction_new_recovered(&f->world, &handlers, &record, &f->transaction), 0);
-        assert_int_equal(transaction_start(f->transaction), 0);
+        recover_from(f, &record);
         loop_until(f->event, &f->finished);
         last = wal_last_state(f->wal);
         assert_non_null(memmem(last->bytes, last->size, "\nover=1\n", 8));

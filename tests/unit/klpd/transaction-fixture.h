@@ -31,6 +31,8 @@ typedef struct Fixture {
         char edges[MAX_RECORDS * 24]; /* in order: "job-started loaded preparing …" */
         char said[MAX_RECORDS * 160];  /* their messages, a line each; the result of each before it in brackets */
         char retired[512];
+        unsigned n_remembered;
+        TransactionRecord *log_at_end;    /* NULL, or where to put what the log says when the end is to be remembered */
         TransactionRecord *log_at_retire; /* NULL, or where to put what the log says in that moment */
         struct utsname uts;
         /* health: what it is answered with, from the event loop; 0 well, 1 never answered */
@@ -60,6 +62,9 @@ void open_wal(Fixture *f);
 /* klpd is gone in this very moment, whatever was under way in the kernel goes on; a new one reads the log.
  * False: it had nothing to take up. */
 bool interrupt_and_recover(Fixture *f);
+
+/* A klpd that was killed when the log said that. */
+void recover_from(Fixture *f, TransactionRecord *log);
 
 #define assert_result(f, kind, patch, want)                                                                 \
         assert_string_equal(transaction_result_to_string(request(f, kind, patch)),                          \
