@@ -260,13 +260,13 @@ static void transaction_end(Transaction *t) {
         t->preparation = preparation_free(t->preparation);
         t->finished = true;
         transaction_back_ended(t);
-        /* Together or not at all: that it is over, and the record of it. What the host keeps of it is on the disk
-         * before that, or a klpd killed in between would never get to it. */
+        /* First, or a klpd killed afterwards would never get to it; with records of its own. */
+        if (t->handlers.remember)
+                t->handlers.remember(t, t->handlers.userdata);
+        /* Together or not at all: that it is over, and the record of it. */
         audit_hold(t->world->audit);
         transaction_say_started(t);
         transaction_audit_end(t);
-        if (t->handlers.remember)
-                t->handlers.remember(t, t->handlers.userdata);
         transaction_record_end(t);
         audit_release(t->world->audit);
         if (t->handlers.finished)
