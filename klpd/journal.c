@@ -27,6 +27,8 @@
 #define SYNC_TIMEOUT_USEC UINT64_C(30000000)
 #define SYNC_TRIES_MAX 6U
 #define LAST_CHANCE_MSEC 5000
+#define BURST_MAX (JOURNAL_WAITING_MAX / 8)
+#define BURST_BYTES_MAX (JOURNAL_WAITING_BYTES_MAX / 8)
 
 typedef struct Entry {
         struct Entry *next;
@@ -333,9 +335,11 @@ static int on_idle(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-/* When klpd has nothing else to do: journald's work competes with neither a change nor its answer. */
+/* When klpd has nothing else to do: journald's work competes with neither a change nor its answer. But what comes in
+ * a burst doesn't pile up until some of it has to be dropped. */
 static void send_soon(Journal *j) {
-        if (sd_event_source_set_enabled(j->idle, SD_EVENT_ONESHOT) < 0)
+        if (j->n_waiting >= BURST_MAX || j->waiting_bytes >= BURST_BYTES_MAX ||
+            sd_event_source_set_enabled(j->idle, SD_EVENT_ONESHOT) < 0)
                 (void) on_idle(j->idle, j);
 }
 

@@ -9,7 +9,7 @@
  * KLPD_RESENT=1 added. Each record has a number of its own (KLPD_RECORD, a random id128) and the time at which it
  * happened (KLPD_REALTIME_USEC); so who reads the journal knows the second copy by the first's KLPD_RECORD.
  *
- * They are handed over when klpd's loop has nothing else to do: what journald does with them isn't done at the side of a
+ * They are handed over when klpd's loop has nothing else to do, or when many wait: what journald does with them isn't done at the side of a
  * change, nor before its answer.
  *
  * journald that doesn't read (stopped, or its socket full), or isn't there: records wait in memory and in the log, both

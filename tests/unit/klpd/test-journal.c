@@ -3,6 +3,7 @@
  * klpd. journald is played by two sockets of this process. */
 #include "test-util.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -340,6 +341,27 @@ static void test_the_record_of_an_end_is_in_the_log_with_it_or_not_at_all(void *
         done(&f);
 }
 
+static void test_a_burst_does_not_wait_until_klpd_has_nothing_else_to_do(void **state) {
+        enum { BURST = JOURNAL_WAITING_MAX / 8 };
+        struct pollfd p = { .events = POLLIN };
+        Fixture f;
+
+        setup(&f);
+        journald_start(&f);
+        klpd_start(&f);
+        p.fd = f.fd;
+        for (unsigned i = 0; i < BURST - 1; i++)
+                submit(&f, i, "KLPD_EDGE=state");
+        assert_int_equal(poll(&p, 1, 0), 0);
+        submit(&f, BURST - 1, "KLPD_EDGE=state");
+        assert_int_equal(poll(&p, 1, 0), 1);
+        journald_read(&f);
+        wait_messages(&f, BURST);
+        for (unsigned i = 0; i < BURST; i++)
+                assert_number(&f, i, i);
+        done(&f);
+}
+
 static void test_a_record_has_a_number_and_a_time(void **state) {
         char *first, *second;
         AuditRecord *earlier;
@@ -379,6 +401,7 @@ int main(void) {
                 cmocka_unit_test(test_more_than_may_wait_is_lost_oldest_first),
                 cmocka_unit_test(test_a_large_record_arrives_whole_and_is_cut_where_it_is_sent_again),
                 cmocka_unit_test(test_the_record_of_an_end_is_in_the_log_with_it_or_not_at_all),
+                cmocka_unit_test(test_a_burst_does_not_wait_until_klpd_has_nothing_else_to_do),
                 cmocka_unit_test(test_a_record_has_a_number_and_a_time),
         };
 
