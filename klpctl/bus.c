@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The connection to klpd: the system bus, which starts the daemon where it isn't running. Calls have no time
- * limit of their own, since the user may be asked for a password meanwhile; a daemon that goes away ends the
- * call.
+ * The connection to klpd: for root its own socket, which needs no bus and no third process between the two; for
+ * everybody else, and where klpd isn't running, the system bus, which starts it. Calls have no time limit of their own,
+ * since the user may be asked for a password meanwhile; a daemon that goes away ends the call.
  */
+#include <unistd.h>
+
 #include "agent.h"
 #include "bus.h"
 
@@ -32,7 +34,8 @@ int ctl_bus_error(Ctl *c, const sd_bus_error *error, int r, const char *what) {
                           "Failed to %s: klpd is not running and could not be started (%s). "
                           "See 'systemctl status klpd.service'.",
                           what, message);
-        else if (streq(name, SD_BUS_ERROR_NO_REPLY) || streq(name, SD_BUS_ERROR_DISCONNECTED))
+        else if (streq(name, SD_BUS_ERROR_NO_REPLY) || streq(name, SD_BUS_ERROR_DISCONNECTED) ||
+                 r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
                 ctl_error(c,
                           "Failed to %s: klpd went away before it answered (%s). What it was doing goes on "
                           "or back "
@@ -52,13 +55,33 @@ int ctl_bus_error(Ctl *c, const sd_bus_error *error, int r, const char *what) {
         return ctl_failure(c, status, name, message);
 }
 
+/* Of a bus that is named in the environment it is meant that it be used. */
+static int connect_privately(sd_bus **ret) {
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        if (geteuid() != 0 || getenv("DBUS_SYSTEM_BUS_ADDRESS"))
+                return -EPERM;
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_address(bus, "unix:path=" KLPD_PRIVATE);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
 int ctl_bus(Ctl *c) {
         int r;
 
         if (c->bus)
                 return EXIT_DONE;
 
-        r = sd_bus_open_system_with_description(&c->bus, "klpctl");
+        r = connect_privately(&c->bus);
+        if (r < 0)
+                r = sd_bus_open_system_with_description(&c->bus, "klpctl");
         if (r < 0) {
                 ctl_error(c, "Failed to connect to the system bus: %s", strerror(-r));
                 return ctl_failure(c, EXIT_FAILED, SD_BUS_ERROR_NO_SERVER, strerror(-r));

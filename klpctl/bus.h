@@ -13,6 +13,7 @@
 #define KLPD_PATH "/org/klpd1"
 #define KLPD_MANAGER "org.klpd1.Manager"
 #define KLPD_JOB "org.klpd1.Job"
+#define KLPD_PRIVATE "/run/klpd/private"
 #define KLPD_ERROR "org.klpd1.Error."
 
 /* Connects at first use. Returns an exit status. */

@@ -269,17 +269,12 @@ static int on_job_removed(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         return sd_event_exit(j->event, 0);
 }
 
-static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const char *name, *old, *new;
+static int on_klpd_gone(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Job *j = userdata;
         int r;
 
-        r = sd_bus_message_read(m, "sss", &name, &old, &new);
-        if (r < 0)
-                return r;
-        if (!*old || j->result)
-                return 0; /* it was started by our own call */
-
+        if (j->result)
+                return 0;
         r = make_result(j, "failed", SD_BUS_ERROR_NO_REPLY,
                         "klpd went away while the job was running; it finishes or reverses it when it is "
                         "started again",
@@ -288,6 +283,16 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *err
                 return r;
 
         return sd_event_exit(j->event, 0);
+}
+
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const char *name, *old, *new;
+        int r;
+
+        r = sd_bus_message_read(m, "sss", &name, &old, &new);
+        if (r < 0)
+                return r;
+        return *old ? on_klpd_gone(m, userdata, error) : 0; /* else it was started by our own call */
 }
 
 static int result_status(const char *result, const char *error) {
@@ -384,6 +389,9 @@ static int subscribe(Job *j) {
         if (r < 0)
                 return r;
 
+        if (sd_bus_is_bus_client(bus) <= 0)
+                return sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+                                                 "org.freedesktop.DBus.Local", "Disconnected", on_klpd_gone, NULL, j);
         return sd_bus_add_match_async(
                 bus, NULL,
                 "type='signal',sender='org.freedesktop.DBus',interface='org.freedesktop.DBus',"

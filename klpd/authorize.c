@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * See authorize.h. A question is a list of asynchronous calls made one after the other: first to the bus
- * driver, for the caller's user id, then to polkit, once for each action. The authorizer owns the open
+ * driver, for the caller's user id (which the kernel knows of a connection without a bus), then to polkit, once for
+ * each action. The authorizer owns the open
  * questions; a question owns its message reference, its slot and its userdata.
  */
 #include <stdio.h>
@@ -18,6 +19,7 @@ struct Question {
         Question *next, **link;
         sd_bus_message *message;
         sd_bus_slot *slot;
+        sd_event_source *later; /* instead of the bus driver's answer */
         const char *actions[AUTHORIZE_ACTIONS_MAX];
         size_t n_actions, at;
         char *patch;
@@ -44,6 +46,7 @@ static Question *question_free(Question *q) {
                 q->authorizer->n_questions--;
         }
         sd_bus_slot_unref(q->slot);
+        sd_event_source_disable_unref(q->later);
         sd_bus_message_unref(q->message);
         if (q->destroy)
                 q->destroy(q->userdata);
@@ -63,15 +66,20 @@ int authorizer_new(Authorizer **ret) {
         return 0;
 }
 
-void authorizer_clear(Authorizer *a) {
-        while (a->questions)
-                question_free(a->questions);
+void authorizer_clear(Authorizer *a, const sd_bus *bus) {
+        Question *next;
+
+        for (Question *q = a->questions; q; q = next) {
+                next = q->next;
+                if (!bus || sd_bus_message_get_bus(q->message) == bus)
+                        question_free(q);
+        }
 }
 
 Authorizer *authorizer_free(Authorizer *a) {
         if (!a)
                 return NULL;
-        authorizer_clear(a);
+        authorizer_clear(a, NULL);
         free(a);
         return NULL;
 }
@@ -192,25 +200,58 @@ static int on_user(sd_bus_message *reply, void *userdata, sd_bus_error *unused) 
         return question_ask(q);
 }
 
-static unsigned questions_of(const Authorizer *a, const char *sender) {
+bool same_caller(sd_bus_message *a, sd_bus_message *b) {
+        return sd_bus_message_get_bus(a) == sd_bus_message_get_bus(b) &&
+               streq_ptr(sd_bus_message_get_sender(a), sd_bus_message_get_sender(b));
+}
+
+static unsigned questions_of(const Authorizer *a, sd_bus_message *message) {
         unsigned n = 0;
 
         for (const Question *q = a->questions; q; q = q->next)
-                n += streq_ptr(sd_bus_message_get_sender(q->message), sender);
+                n += same_caller(q->message, message);
         return n;
+}
+
+static int on_known(sd_event_source *source, void *userdata) {
+        (void) question_ask(userdata);
+        return 0;
+}
+
+static int question_identify_peer(Question *q, sd_bus *bus) {
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        int r;
+
+        r = sd_bus_get_owner_creds(bus, SD_BUS_CREDS_EUID, &creds);
+        if (r >= 0)
+                r = sd_bus_creds_get_euid(creds, &q->uid);
+        if (r < 0)
+                return r;
+        if (q->uid != 0)
+                return -EACCES; /* nobody else gets there; and polkit knows only who is on the bus */
+        return sd_event_add_defer(sd_bus_get_event(bus), &q->later, on_known, q);
+}
+
+static int question_identify(Question *q) {
+        sd_bus *bus = sd_bus_message_get_bus(q->message);
+        const char *sender = sd_bus_message_get_sender(q->message);
+
+        if (sd_bus_is_bus_client(bus) <= 0)
+                return question_identify_peer(q, bus);
+        if (!sender)
+                return -EACCES; /* nobody says who that is */
+        return sd_bus_call_method_async(bus, &q->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                        "org.freedesktop.DBus", "GetConnectionUnixUser", on_user, q, "s", sender);
 }
 
 int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions, const char *patch,
               bool interactive, AuthorizeCallback callback, void *userdata,
               void (*destroy)(void *userdata)) {
         _cleanup_(question_freep) Question *q = NULL;
-        const char *sender = sd_bus_message_get_sender(message);
         int r;
 
-        if (!sender)
-                return -EACCES; /* not on a bus: nobody says who that is */
         if (a->n_questions >= AUTHORIZE_QUESTIONS_MAX ||
-            questions_of(a, sender) >= AUTHORIZE_QUESTIONS_SENDER_MAX)
+            questions_of(a, message) >= AUTHORIZE_QUESTIONS_SENDER_MAX)
                 return -EUSERS;
 
         q = calloc(1, sizeof(*q));
@@ -231,9 +272,7 @@ int authorize(Authorizer *a, sd_bus_message *message, const char *const *actions
         q->callback = callback;
         q->message = sd_bus_message_ref(message);
 
-        r = sd_bus_call_method_async(sd_bus_message_get_bus(message), &q->slot, "org.freedesktop.DBus",
-                                     "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                     "GetConnectionUnixUser", on_user, q, "s", sender);
+        r = question_identify(q);
         if (r < 0)
                 return r;
 

@@ -4,6 +4,9 @@
  * reused). The super user needs no asking; without polkit everyone else is denied. Each override is an
  * action of its own, all of them must be granted, and no answer is kept. Nothing waits: the caller of
  * authorize() gets a callback later.
+ *
+ * A call that came by no bus is its sender's own connection's (private-bus.h): the kernel said who that is when it was
+ * made, and it must be root.
  */
 #pragma once
 
@@ -47,8 +50,12 @@ typedef void (*AuthorizeCallback)(sd_bus_message *message, uid_t uid, int r, con
 
 int authorizer_new(Authorizer **ret);
 Authorizer *authorizer_free(Authorizer *a); /* NULL is fine */
-void authorizer_clear(Authorizer *a);       /* drops what is pending without calling back */
+/* Drops what is pending without calling back: what came by that bus, or, if it is NULL, everything. */
+void authorizer_clear(Authorizer *a, const sd_bus *bus);
 DEFINE_CLEANUP(Authorizer *, authorizer_free);
+
+/* The same connection, and on a bus the same name. */
+bool same_caller(sd_bus_message *a, sd_bus_message *b);
 
 /*
  * Finds out who sent message and whether he may do all of actions (static strings; NULL ends the list; an

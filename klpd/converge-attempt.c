@@ -397,8 +397,7 @@ static void start_job(Converge *c, const Plan *plan) {
         else {
                 c->refused = (free(c->refused), NULL);
                 c->job = job->id;
-                if (m->bus)
-                        manager_announce_job(m, job);
+                manager_announce_job(m, job);
         }
         sd_bus_error_free(&error);
 }

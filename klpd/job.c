@@ -6,11 +6,12 @@
 #include "klpd/log.h"
 #include "klpd/manager.h"
 
+#define JOB_PREFIX MANAGER_PATH "/job"
+#define JOB_INTERFACE "org.klpd1.Job"
 #define ANNOUNCE_USEC UINT64_C(50000)
 
 int job_new(Manager *manager, Transaction *t, Job **ret) {
         _cleanup_(job_freep) Job *j = NULL;
-        int r;
 
         j = calloc(1, sizeof(*j));
         if (!j) {
@@ -20,10 +21,7 @@ int job_new(Manager *manager, Transaction *t, Job **ret) {
         j->manager = manager;
         j->id = t->id;
         j->transaction = t;
-        (void) snprintf(j->path, sizeof(j->path), "/org/klpd1/job/_%u", j->id);
-        r = job_export(j);
-        if (r < 0)
-                return r;
+        (void) snprintf(j->path, sizeof(j->path), JOB_PREFIX "/_%u", j->id);
         *ret = TAKE_PTR(j);
         return 0;
 }
@@ -32,7 +30,6 @@ Job *job_free(Job *j) {
         if (!j)
                 return NULL;
         sd_event_source_disable_unref(j->announce);
-        sd_bus_slot_unref(j->slot);
         if (j->transaction && !j->transaction->finished)
                 transaction_abandon(j->transaction);
         transaction_unref(j->transaction);
@@ -40,28 +37,44 @@ Job *job_free(Job *j) {
         return NULL;
 }
 
-int job_export(Job *j) {
-        j->slot = sd_bus_slot_unref(j->slot);
-        if (!j->manager->bus)
+static int find_job(sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret,
+                    sd_bus_error *error) {
+        const Manager *m = userdata;
+
+        if (!m->job || !streq(path, m->job->path))
                 return 0;
-        return sd_bus_add_object_vtable(j->manager->bus, &j->slot, j->path, "org.klpd1.Job", job_vtable, j);
+        *ret = m->job;
+        return 1;
+}
+
+static int list_jobs(sd_bus *bus, const char *prefix, void *userdata, char ***ret, sd_bus_error *error) {
+        const Manager *m = userdata;
+
+        *ret = NULL;
+        return m->job ? strv_extend(ret, m->job->path) : 0;
+}
+
+int job_export(Manager *m, sd_bus *bus) {
+        int r;
+
+        r = sd_bus_add_fallback_vtable(bus, NULL, JOB_PREFIX, JOB_INTERFACE, job_vtable, find_job, m);
+        return r < 0 ? r : sd_bus_add_node_enumerator(bus, NULL, JOB_PREFIX, list_jobs, m);
+}
+
+static int emit_progress(Manager *m, sd_bus *bus, const void *data) {
+        const Job *j = data;
+
+        return sd_bus_emit_properties_changed(bus, j->path, JOB_INTERFACE, "Step", "Plan", "Patch", NULL);
 }
 
 static int on_announce(sd_event_source *source, uint64_t usec, void *userdata) {
         Job *j = userdata;
-        int r;
 
         j->announce = sd_event_source_disable_unref(j->announce);
-        if (j->transaction->pending) {
+        if (j->transaction->pending)
                 job_changed(j);
-                return 0;
-        }
-        if (!j->slot)
-                return 0;
-        r = sd_bus_emit_properties_changed(j->manager->bus, j->path, "org.klpd1.Job", "Step", "Plan",
-                                           "Patch", NULL);
-        if (r < 0)
-                log_warning("Can't announce the progress of job %u: %s", j->id, strerror(-r));
+        else
+                manager_emit(j->manager, emit_progress, j, "the progress of a job");
         return 0;
 }
 

@@ -17,17 +17,16 @@ typedef struct Job {
         uint32_t id;
         char path[48];
         Transaction *transaction;
-        sd_bus_slot *slot;
         sd_event_source *announce; /* PropertiesChanged, a moment later */
 } Job;
 
-/* Takes t over, also on failure. Exports the object where there is a bus. */
+/* Takes t over, also on failure. */
 int job_new(Manager *manager, Transaction *t, Job **ret);
 Job *job_free(Job *j); /* abandons the transaction if it isn't over; NULL is fine */
 DEFINE_CLEANUP(Job *, job_free);
 
-/* Puts the object on the bus, again after a reconnect. */
-int job_export(Job *j);
+/* Puts the manager's job, whichever it is at the time, on a connection. */
+int job_export(Manager *m, sd_bus *bus);
 /* PropertiesChanged for Step and Plan, soon, and not in the moment in which the kernel is told: whoever
  * is woken by it would stand in the way of the transition's first pass. */
 void job_changed(Job *j);

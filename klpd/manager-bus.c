@@ -528,54 +528,69 @@ int manager_cancel(Manager *m, uint32_t id, sd_bus_message *message, sd_bus_erro
 
 /* ---- signals ---- */
 
-void manager_announce_job(Manager *m, const Job *job) {
-        int r;
+static int emit_job(Manager *m, sd_bus *bus, const void *data) {
+        const Job *job = data;
 
-        r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobNew", "uo", job->id, job->path);
-        if (r < 0)
-                log_warning("Can't announce job %u: %s", job->id, strerror(-r));
+        return sd_bus_emit_signal(bus, MANAGER_PATH, MANAGER_INTERFACE, "JobNew", "uo", job->id, job->path);
+}
+
+void manager_announce_job(Manager *m, const Job *job) {
+        manager_emit(m, emit_job, job, "a job");
+}
+
+static int emit_job_end(Manager *m, sd_bus *bus, const void *data) {
+        const Job *job = data;
+        const Transaction *t = job->transaction;
+        bool failed = t->failure.name;
+
+        return sd_bus_emit_signal(bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "uossss", job->id, job->path,
+                                  transaction_result_to_string(t->result), failed ? t->failure.name : "",
+                                  failure_message(&t->failure), t->plan_json ?: "");
 }
 
 void manager_announce_job_end(Manager *m, const Job *job) {
-        const Transaction *t = job->transaction;
-        bool failed = t->failure.name;
-        int r;
-
-        r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "JobRemoved", "uossss", job->id,
-                               job->path, transaction_result_to_string(t->result),
-                               failed ? t->failure.name : "", failure_message(&t->failure),
-                               t->plan_json ?: "");
-        if (r < 0)
-                log_warning("Can't announce the end of job %u: %s", job->id, strerror(-r));
+        manager_emit(m, emit_job_end, job, "the end of a job");
 }
 
+typedef struct Stall {
+        const Job *job;
+        uint64_t usec;
+        const Blocker *blockers;
+        size_t n;
+} Stall;
+
 /* Without stacks: those are for who may read them (ListBlocking). */
-void manager_announce_stall(Manager *m, const Job *job, uint64_t usec, const Blocker *blockers, size_t n) {
+static int emit_stall(Manager *m, sd_bus *bus, const void *data) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
+        const Stall *s = data;
         int r;
 
-        r = sd_bus_message_new_signal(m->bus, &signal, MANAGER_PATH, MANAGER_INTERFACE, "JobStalled");
+        r = sd_bus_message_new_signal(bus, &signal, MANAGER_PATH, MANAGER_INTERFACE, "JobStalled");
         if (r >= 0)
-                r = sd_bus_message_append(signal, "uot", job->id, job->path, usec);
+                r = sd_bus_message_append(signal, "uot", s->job->id, s->job->path, s->usec);
         if (r >= 0)
-                r = manager_append_blockers(signal, blockers, n, false);
-        if (r >= 0)
-                r = sd_bus_send(m->bus, signal, NULL);
-        if (r < 0)
-                log_warning("Can't announce that job %u is held up: %s", job->id, strerror(-r));
+                r = manager_append_blockers(signal, s->blockers, s->n, false);
+        return r < 0 ? r : sd_bus_send(bus, signal, NULL);
+}
+
+void manager_announce_stall(Manager *m, const Job *job, uint64_t usec, const Blocker *blockers, size_t n) {
+        Stall stall = { .job = job, .usec = usec, .blockers = blockers, .n = n };
+
+        manager_emit(m, emit_stall, &stall, "that a job is held up");
+}
+
+static int emit_changes(Manager *m, sd_bus *bus, const void *data) {
+        int r;
+
+        r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation", "Transition",
+                                           "ShimAbi", "ShimProblem", "Profile", "Mode", "RecordProblem",
+                                           "Levels", "Problems", "KeptModules", NULL);
+        return r < 0 ? r : sd_bus_emit_signal(bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
 }
 
 void manager_announce_changes(Manager *m) {
-        int r;
-
-        if (!m->bus)
+        if (!manager_is_connected(m))
                 return;
         manager_refresh(m);
-        r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Generation",
-                                           "Transition", "ShimAbi", "ShimProblem", "Profile", "Mode",
-                                           "RecordProblem", "Levels", "Problems", "KeptModules", NULL);
-        if (r >= 0)
-                r = sd_bus_emit_signal(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "PatchesChanged", NULL);
-        if (r < 0)
-                log_debug("Can't announce changes: %s", strerror(-r));
+        manager_emit(m, emit_changes, NULL, "changes");
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd's connection to the system bus: made at the start, and again, every two seconds, whenever it is lost;
- * klpd works on without it. What hangs on a connection (calls that aren't answered, questions to polkit and
- * systemd) ends with it; what must survive begins anew on the next.
+ * klpd's connections: to the system bus, made at the start, and again, every two seconds, whenever it is lost, and
+ * those that root makes to klpd (private-bus.h); klpd works on without any. The same objects are on all of them, and
+ * signals go to all. What hangs on the system bus (calls that aren't answered, questions to polkit and systemd) ends
+ * with it; what must survive begins anew on the next.
  */
 #include "klpd/log.h"
 #include "klpd/manager.h"
@@ -53,6 +54,49 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *unused) 
         return 0;
 }
 
+/* The objects of klpd: the manager, and the job under way. */
+static int export(sd_bus *bus, void *userdata) {
+        Manager *m = userdata;
+        int r;
+
+        r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, m);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, FLEET_INTERFACE, manager_fleet_vtable, m);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, SLOT_INTERFACE, manager_slot_vtable, m);
+        return r < 0 ? r : job_export(m, bus);
+}
+
+/* ---- signals ---- */
+
+typedef struct Emission {
+        Manager *manager;
+        ManagerEmit emit;
+        const void *data;
+} Emission;
+
+static int emit_private(sd_bus *bus, void *userdata) {
+        const Emission *e = userdata;
+
+        return e->emit(e->manager, bus, e->data);
+}
+
+void manager_emit(Manager *m, ManagerEmit emit, const void *data, const char *what) {
+        Emission e = { .manager = m, .emit = emit, .data = data };
+        int r;
+
+        private_bus_emit(m->private, emit_private, &e);
+        r = m->bus ? emit(m, m->bus, data) : 0;
+        if (r < 0 && r != -ENOTCONN) /* the loss of the bus has been said */
+                log_warning("Can't announce %s: %s", what, strerror(-r));
+}
+
+bool manager_is_connected(const Manager *m) {
+        return m->bus || private_bus_n_connections(m->private) > 0;
+}
+
+/* ---- the system bus ---- */
+
 static int manager_try_connect(Manager *m) {
         _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
         int r;
@@ -61,13 +105,7 @@ static int manager_try_connect(Manager *m) {
         if (r >= 0)
                 r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, MANAGER_INTERFACE, manager_vtable, m);
-        if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, FLEET_INTERFACE, manager_fleet_vtable,
-                                             m);
-        if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, MANAGER_PATH, SLOT_INTERFACE, manager_slot_vtable,
-                                             m);
+                r = export(bus, m);
         if (r >= 0)
                 r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local",
                                               "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
@@ -79,22 +117,18 @@ static int manager_try_connect(Manager *m) {
         m->bus = TAKE_PTR(bus);
         manager_thaw(m);
         manager_health_connected(m);
-        return m->job ? job_export(m->job) : 0;
+        return 0;
 }
 
 void manager_disconnect(Manager *m) {
         m->bus_timer = sd_event_source_disable_unref(m->bus_timer);
         if (!m->bus)
                 return;
-        /* Who waits for an answer over it won't get one. */
-        while (m->queries)
-                query_free(m->queries);
-        if (m->job)
-                m->job->slot = sd_bus_slot_unref(m->job->slot);
+        query_drop_bus(m, m->bus);
         /* Its calls won't be answered: what it froze is thawed over the next connection. */
         m->nudge = nudge_free(m->nudge);
         manager_health_disconnected(m);
-        authorizer_clear(m->authorizer);
+        authorizer_clear(m->authorizer, m->bus);
         m->bus = sd_bus_flush_close_unref(m->bus);
 }
 
@@ -116,6 +150,10 @@ int manager_connect(Manager *m, void (*ready)(int r, void *userdata), void *user
 
         m->bus_ready = ready;
         m->bus_ready_userdata = userdata;
+        r = private_bus_new(m->event, m->root_fd, export, m, &m->private);
+        if (r < 0)
+                log_warning("Can't listen on /" PRIVATE_BUS_PATH ", root has to take the system bus, too: %s",
+                            strerror(-r));
         r = manager_try_connect(m);
         if (r < 0) {
                 log_warning("Can't connect to the bus yet: %s", strerror(-r));

@@ -295,6 +295,10 @@ const sd_bus_vtable manager_slot_vtable[] = {
 
 /* ---- signals ---- */
 
+static int emit_slot(Manager *m, sd_bus *bus, const void *data) {
+        return sd_bus_emit_properties_changed(bus, MANAGER_PATH, SLOT_INTERFACE, "Wanted", "State", NULL);
+}
+
 static void announce_slot(Manager *m) {
         Converge *c = m->converge;
         const char *wanted = converge_slot_wanted(c);
@@ -309,25 +313,28 @@ static void announce_slot(Manager *m) {
         free(c->slot_announced);
         c->slot_announced = copy;
         c->slot_state_announced = state;
-        if (sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, SLOT_INTERFACE, "Wanted", "State", NULL) < 0)
-                log_warning("Can't announce that a slot is wanted, or not any more");
+        manager_emit(m, emit_slot, NULL, "that a slot is wanted, or not any more");
+}
+
+static int emit_fleet(Manager *m, sd_bus *bus, const void *data) {
+        int r;
+
+        r = sd_bus_emit_properties_changed(bus, MANAGER_PATH, MANAGER_INTERFACE, "Problems", NULL);
+        if (r < 0)
+                return r;
+        return sd_bus_emit_properties_changed(bus, MANAGER_PATH, FLEET_INTERFACE, "Managed", "Stream", "Rule",
+                                              "Document", "Verdict", "Reason", "Phase", "Message", "RefusedBy",
+                                              "Level", "Desired", "Drift", "Overridden", "Until", "LastSuccess",
+                                              "Documents", "Problems", NULL);
 }
 
 void manager_fleet_changed(Manager *m) {
-        int r;
-
         manager_metrics_changed(m);
         /* Not while the kernel is being told (see job_changed()): decided again when that is over. */
-        if (!m->bus || (m->job && m->job->transaction->pending))
+        if (!manager_is_connected(m) || (m->job && m->job->transaction->pending))
                 return;
         announce_slot(m);
-        (void) sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, MANAGER_INTERFACE, "Problems", NULL);
-        r = sd_bus_emit_properties_changed(m->bus, MANAGER_PATH, FLEET_INTERFACE, "Managed", "Stream", "Rule",
-                                           "Document", "Verdict", "Reason", "Phase", "Message", "RefusedBy", "Level",
-                                           "Desired", "Drift", "Overridden", "Until", "LastSuccess", "Documents",
-                                           "Problems", NULL);
-        if (r < 0)
-                log_debug("Can't announce changes: %s", strerror(-r));
+        manager_emit(m, emit_fleet, NULL, "changes");
 }
 
 /* ---- what is counted ---- */

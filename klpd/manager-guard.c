@@ -93,7 +93,7 @@ static void guard_enable_again(Manager *m, const char *name) {
         if (r < 0)
                 say(m, LOG_ERR, name, "was disabled behind klpd's back and can't be enabled again: ",
                     error.message ?: strerror(-r));
-        else if (m->bus)
+        else
                 manager_announce_job(m, job);
         sd_bus_error_free(&error);
 }

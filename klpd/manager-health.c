@@ -155,8 +155,7 @@ int manager_probation_reject(const HostPatch *h, const char *reason, void *userd
         if (r < 0)
                 log_error("%s", error.message ?: strerror(-r));
         else {
-                if (m->bus)
-                        manager_announce_job(m, job);
+                manager_announce_job(m, job);
                 r = probation_quarantine(m->probation, digest, name, reason);
         }
         sd_bus_error_free(&error);

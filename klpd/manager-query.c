@@ -11,11 +11,11 @@
 #include "klpd/module-fd.h"
 #include "policy/json.h"
 
-static unsigned queries_of(const Manager *m, const char *sender) {
+static unsigned queries_of(const Manager *m, sd_bus_message *message) {
         unsigned n = 0;
 
         for (const Query *q = m->queries; q; q = q->next)
-                n += streq_ptr(sd_bus_message_get_sender(q->message), sender);
+                n += same_caller(q->message, message);
         return n;
 }
 
@@ -23,7 +23,7 @@ int query_new(Manager *m, sd_bus_message *message, Query **ret) {
         Query *q;
 
         if (m->n_queries >= MANAGER_QUERIES_MAX ||
-            queries_of(m, sd_bus_message_get_sender(message)) >= MANAGER_QUERIES_SENDER_MAX)
+            queries_of(m, message) >= MANAGER_QUERIES_SENDER_MAX)
                 return -EUSERS;
         q = calloc(1, sizeof(*q));
         if (!q)
@@ -105,6 +105,16 @@ Query *query_free(Query *q) {
         free(q);
         manager_next_heavy(m);
         return NULL;
+}
+
+void query_drop_bus(Manager *m, const sd_bus *bus) {
+        Query *next;
+
+        for (Query *q = m->queries; q; q = next) {
+                next = q->next;
+                if (sd_bus_message_get_bus(q->message) == bus)
+                        query_free(q);
+        }
 }
 
 int query_limit(int r, sd_bus_error *error) {

@@ -92,8 +92,7 @@ static int reject(Manager *m, const char *name, uid_t uid, const char *reason, c
                         sd_bus_error_free(&error);
                         return r;
                 }
-                if (m->bus)
-                        manager_announce_job(m, job);
+                manager_announce_job(m, job);
         }
         *ret_path = job ? job->path : "/";
         r = probation_reject(m->probation, name, uid, reason, failure);

@@ -186,7 +186,7 @@ static void on_transaction_stalled(Transaction *t, uint64_t usec, const Blocker 
 
         m->n_stalled = n;
         manager_metrics_changed(m);
-        if (m->bus && m->job)
+        if (m->job)
                 manager_announce_stall(m, m->job, usec, blockers, n);
 }
 
@@ -225,7 +225,7 @@ static void on_transaction_finished(Transaction *t, void *userdata) {
                 manager_expect(m, t->name);
         m->took_part = true;
         manager_mark_stale(m);
-        if (m->bus && m->job)
+        if (m->job)
                 manager_announce_job_end(m, m->job);
         if (m->job_finished)
                 m->job_finished(t, m->job_finished_userdata);
@@ -388,6 +388,7 @@ Manager *manager_free(Manager *m) {
         m->nudge = nudge_free(m->nudge);
         (void) manager_health_interrupt(m);
         manager_disconnect(m);
+        m->private = private_bus_free(m->private);
         m->job = job_free(m->job);
         m->converge = converge_free(m->converge);
         while (m->queries)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The manager: what klpd is while it runs. It owns configuration, policy, hands, repository, audit, the bus
- * connection, and at most one job; it hears the shim's events and tells apart what its job does from what
+ * The manager: what klpd is while it runs. It owns configuration, policy, hands, repository, audit, the connections
+ * to the bus and to root's clients, and at most one job; it hears the shim's events and tells apart what its job does from what
  * somebody did behind its back. manager-bus.c is its face on the bus, manager-list.c what that shows of
  * patches, states and tasks.
  *
@@ -22,6 +22,7 @@
 #include "klpd/import.h"
 #include "klpd/job.h"
 #include "klpd/patch-signature.h"
+#include "klpd/private-bus.h"
 #include "klpd/probation.h"
 
 #define MANAGER_PATH "/org/klpd1"
@@ -61,7 +62,8 @@ struct Manager {
         void (*job_finished)(const Transaction *t, void *userdata);
         void *job_finished_userdata;
 
-        sd_bus *bus;
+        sd_bus *bus;                   /* the system bus, or NULL */
+        PrivateBus *private;           /* root's own way to klpd, or NULL */
         sd_event_source *bus_timer;    /* the next try to connect */
         void (*bus_ready)(int r, void *userdata);
         void *bus_ready_userdata;
@@ -185,10 +187,14 @@ void manager_guard(Manager *m, const ShimEvent *event);
 
 /* ---- manager-connection.c ---- */
 
-/* Connects to the system bus, now and whenever it is lost; ready is called once, with the outcome of the
- * first try. */
+/* Listens for root (private-bus.h), and connects to the system bus, now and whenever it is lost; ready is called once,
+ * with the outcome of the first try. */
 int manager_connect(Manager *m, void (*ready)(int r, void *userdata), void *userdata);
 void manager_disconnect(Manager *m);
+/* Sends a signal to whoever listens: emit is called for each connection. what, for the log: "that job 3 is over". */
+typedef int (*ManagerEmit)(Manager *m, sd_bus *bus, const void *data);
+void manager_emit(Manager *m, ManagerEmit emit, const void *data, const char *what);
+bool manager_is_connected(const Manager *m); /* there may be somebody who listens */
 
 /* ---- manager-bus.c ---- */
 
@@ -261,6 +267,7 @@ struct Query {
 /* -EUSERS: too many are open, or too many of this sender's. */
 int query_new(Manager *m, sd_bus_message *message, Query **ret);
 Query *query_free(Query *q);
+void query_drop_bus(Manager *m, const sd_bus *bus); /* who waits for an answer over it won't get one */
 int query_limit(int r, sd_bus_error *error); /* the error of query_new() */
 /* Calls begin now or later, when others have been answered: for what takes a process and a copy of a module
  * each. An error of begin's is the answer. */

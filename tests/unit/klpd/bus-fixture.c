@@ -70,6 +70,13 @@ void bus_stop_daemon(void) {
         tree_done(&bus_tree);
 }
 
+void bus_kill_daemon(void) {
+        siginfo_t info;
+
+        assert_int_equal(kill(dbus_daemon, SIGKILL), 0);
+        assert_int_equal(waitid(P_PID, (id_t) dbus_daemon, &info, WEXITED | WNOWAIT), 0);
+}
+
 int bus_start(const char *program) {
         bus_start_daemon();
         fake_klpd = start((char *[]) { (char *) program, bus_tree.path, NULL }, "ready 0");

@@ -28,6 +28,7 @@ extern struct utsname bus_uts;
 
 void bus_start_daemon(void); /* without fake-klpd */
 void bus_stop_daemon(void);
+void bus_kill_daemon(void); /* in the middle of a test; bus_stop() is still to be called */
 int bus_start(const char *fake_klpd);  /* group setup */
 void bus_kill_and_restart(const char *fake_klpd);
 int bus_stop(void);
