@@ -12,6 +12,7 @@
 #include <systemd/sd-bus.h>
 
 #include "klpd/boot.h"
+#include "klpd/host-record-store.h"
 #include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
 
@@ -194,18 +195,23 @@ bool boot_is_stopping(void) {
 }
 
 int boot_shutdown(int root_fd) {
+        _cleanup_(wal_freep) Wal *wal = NULL;
         HostRecord record = {};
         PolicyError error = {};
         char boot_id[64];
+        bool in_log;
         int r;
 
-        r = host_record_read(root_fd, &record, &error);
+        r = wal_peek(root_fd, "var/lib/klpd", &wal); /* a klpd that was killed may have left the newest version there */
+        if (r >= 0)
+                r = host_store_read(root_fd, wal, &record, &in_log, &error);
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
         r = sysfs_read_text(root_fd, "proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
         if (r >= 0 && streq_ptr(record.boot_id, boot_id) && !record.orderly) {
                 record.orderly = true;
-                r = host_record_write(root_fd, &record);
+                record.serial++;
+                r = host_store_file(root_fd, NULL, &record); /* its greater number says that the log's is old */
         }
         host_record_done(&record);
         return r;

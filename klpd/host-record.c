@@ -166,6 +166,7 @@ static int read_quarantine(JsonReader *r, const JsonValue *value, void *target) 
 int host_record_parse(const char *text, size_t size, HostRecord *ret, PolicyError *error) {
         static const JsonField fields[] = {
                 { "version", read_version, offsetof(Document, version), true },
+                { "serial", json_read_u64, offsetof(Document, record.serial), false },
                 { "boot_id", json_read_text_or_null, offsetof(Document, record.boot_id), true },
                 { "orderly", json_read_bool, offsetof(Document, record.orderly), true },
                 { "mark", read_mark, offsetof(Document, record), true },
@@ -308,6 +309,8 @@ int host_record_format(const HostRecord *record, char **ret) {
         if (!o)
                 return -ENOMEM;
         r = add(o, "version", json_object_new_int64(HOST_RECORD_VERSION));
+        if (r >= 0)
+                r = add(o, "serial", json_object_new_uint64(record->serial));
         if (r >= 0)
                 r = add_text(o, "boot_id", record->boot_id);
         if (r >= 0)

@@ -5,6 +5,9 @@
  * a boot that has applied something and isn't known to be healthy yet, what is on trial, what is accepted,
  * what is in quarantine. One file, so that a change of several of them is one rename.
  *
+ * Each version has a number of its own, by which the newer of two is known: for the moment until the file is written
+ * the newest one may be in the write-ahead log (host-record-store.h).
+ *
  * Digests are those of contents. Lists are bounded. A document that can't be trusted is an error: nobody may
  * take it for an empty one.
  */
@@ -42,6 +45,7 @@ typedef struct HostMark {
 } HostMark;
 
 typedef struct HostRecord {
+        uint64_t serial; /* of this version, grows; 0: from a klpd that didn't count */
         char *boot_id;  /* of the last boot that looked at it, or NULL */
         bool orderly;   /* that boot was shut down in an orderly way */
         HostMark *mark; /* what was applied at that boot, until it is known to be healthy */
@@ -60,7 +64,7 @@ int host_record_parse(const char *text, size_t size, HostRecord *ret, PolicyErro
 int host_record_format(const HostRecord *r, char **ret);
 /* -ENOENT: there is none yet. Otherwise error says what is wrong. */
 int host_record_read(int root_fd, HostRecord *ret, PolicyError *error);
-int host_record_write(int root_fd, const HostRecord *r);
+int host_record_write(int root_fd, const HostRecord *r); /* as it is: the number is the caller's affair */
 
 int host_mark_add(HostRecord *r, const char *digest, const char *name);
 void host_mark_clear(HostRecord *r);

@@ -455,7 +455,7 @@ static void record(Journal *j, Entry *e, const struct iovec *fields, size_t n_fi
                 bytes = cut;
         }
         if (r >= 0)
-                r = wal_stage(j->wal, bytes, size, &e->sequence);
+                r = wal_stage(j->wal, WAL_JOURNAL, bytes, size, &e->sequence);
         if (r >= 0 && !j->held)
                 r = wal_flush(j->wal);
         if (r < 0)

@@ -8,6 +8,11 @@ struct Probation {
         const World *world;
         HostRecord record;
         char *problem;
+        bool held;          /* writing waits for probation_release() */
+        bool unwritten;     /* ... and there is something to write */
+        bool in_log;        /* the newest version is in the log, not in the file yet */
+        uint64_t staged;    /* the log's number of what is to be written with its next record */
+        sd_event_source *file; /* to the file, when klpd is idle */
         char boot_id[64];
         bool boot_failed, goes_on; /* see probation_boot_failed(), probation_boot_goes_on() */
         char **quarantined; /* digests of the record's */

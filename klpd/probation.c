@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * See probation.h. The record in memory is what is on disk: a change is made in memory, written, and if that
- * fails read back, so that nobody acts on what wouldn't survive. One timer, set to the earliest end of a
+ * fails read back, so that nobody acts on what wouldn't survive. At the end of a request it is the log that has it first
+ * (host-record-store.h): the file is written when klpd has nothing else to do. One timer, set to the earliest end of a
  * trial or of the boot's own time; times within a boot are CLOCK_BOOTTIME, which nobody sets.
  */
 #include <stdio.h>
 #include <syslog.h>
 #include <time.h>
 
+#include "klpd/host-record-store.h"
 #include "klpd/livepatch-sysfs-read.h"
 #include "klpd/log.h"
 #include "klpd/probation-internal.h"
-#include "klpd/state-file.h"
-
 
 /* ---- the record ---- */
 
@@ -45,9 +45,10 @@ static void probation_read(Probation *p) {
         PolicyError error = {};
         HostRecord record = {};
         char words[640];
+        bool in_log;
         int r;
 
-        r = host_record_read(p->world->root_fd, &record, &error);
+        r = host_store_read(p->world->root_fd, p->world->wal, &record, &in_log, &error);
         if (r < 0 && r != -ENOENT) {
                 probation_distrust(p,
                                    error.message[0] ? policy_error_format(&error, NULL, words, sizeof(words))
@@ -56,9 +57,21 @@ static void probation_read(Probation *p) {
         }
         host_record_done(&p->record);
         p->record = record;
+        p->in_log = in_log;
         p->problem = (free(p->problem), NULL);
         if (make_list(p) < 0)
                 probation_distrust(p, "out of memory");
+}
+
+static int write_file(Probation *p) {
+        int r;
+
+        p->unwritten = false;
+        p->file = sd_event_source_disable_unref(p->file);
+        r = host_store_file(p->world->root_fd, p->world->wal, &p->record);
+        if (r >= 0)
+                p->in_log = false;
+        return r;
 }
 
 int probation_write(Probation *p) {
@@ -66,7 +79,9 @@ int probation_write(Probation *p) {
 
         if (p->problem)
                 return -EBADMSG;
-        r = host_record_write(p->world->root_fd, &p->record);
+        p->record.serial++;
+        p->unwritten = true;
+        r = p->held ? 0 : write_file(p);
         if (r >= 0)
                 r = make_list(p);
         if (r < 0) {
@@ -77,6 +92,66 @@ int probation_write(Probation *p) {
         if (p->changed)
                 p->changed(p->userdata);
         return r;
+}
+
+/* ---- by the log ---- */
+
+static void file_now(Probation *p) {
+        int r;
+
+        if (p->problem) /* the file is somebody's to look at */
+                return;
+        r = write_file(p);
+        if (r < 0)
+                log_error("Can't write /%s: %s; its newest version stays in klpd's log", HOST_RECORD_PATH,
+                          strerror(-r));
+}
+
+static int on_file(sd_event_source *source, void *userdata) {
+        file_now(userdata);
+        return 0;
+}
+
+static void file_later(Probation *p) {
+        int r;
+
+        if (p->file)
+                return;
+        r = sd_event_add_defer(p->world->event, &p->file, on_file, p);
+        if (r >= 0)
+                r = sd_event_source_set_priority(p->file, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0)
+                file_now(p);
+}
+
+void probation_hold(Probation *p) {
+        if (p)
+                p->held = true;
+}
+
+void probation_stage(Probation *p) {
+        int r;
+
+        if (!p || !p->unwritten || !p->world->wal)
+                return;
+        r = host_store_stage(p->world->wal, &p->record, &p->staged);
+        if (r < 0)
+                log_debug("The host's record doesn't get into klpd's log: %s", strerror(-r));
+}
+
+void probation_release(Probation *p) {
+        if (!p)
+                return;
+        p->held = false;
+        if (p->unwritten && p->staged == 0) {
+                p->record.serial--; /* probation_write() counts again */
+                (void) probation_write(p);
+        } else if (p->unwritten) {
+                p->unwritten = false;
+                p->in_log = true;
+                file_later(p);
+        }
+        p->staged = 0;
 }
 
 void probation_set_changed(Probation *p, void (*changed)(void *userdata), void *userdata) {
@@ -126,6 +201,9 @@ int probation_new(const World *world, const ProbationHandlers *handlers, Probati
 Probation *probation_free(Probation *p) {
         if (!p)
                 return NULL;
+        if (p->in_log)
+                file_now(p);
+        sd_event_source_disable_unref(p->file);
         sd_event_source_disable_unref(p->timer);
         host_record_done(&p->record);
         strv_free(p->quarantined);
@@ -176,6 +254,11 @@ void probation_start(Probation *p) {
         probation_read(p);
         if (p->problem)
                 return;
+        if (p->in_log) {
+                log_notice("klpd was interrupted before it had written /%s: its newest version is taken from klpd's log",
+                           HOST_RECORD_PATH);
+                file_now(p);
+        }
         probation_conclude_boot(p);
         if (p->problem)
                 return;

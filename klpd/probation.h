@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Trial, acceptance, boot mark, quarantine (SEMANTICS.md section 6): what klpd concludes for this host from
- * how contents did. The only one that writes the host's record (host-record.h); each conclusion is on disk
+ * how contents did. The only one that writes the host's record (host-record-store.h); each conclusion is on disk
  * before it counts, and in the journal.
  *
  *   enabled by a request      → on trial, for ProbationSec=   (what was accepted before stays so meanwhile)
@@ -57,6 +57,16 @@ void probation_health_done(Probation *p, int r, const char *text);
 void probation_on_trial(Probation *p, const Transaction *t);
 /* A request has ended well. */
 void probation_changed(Probation *p, const Transaction *t);
+
+/*
+ * At the end of a request the record is written together with the end itself, by its log (p NULL is fine in all):
+ *   probation_hold()     changes from now on are in memory only
+ *   probation_stage()    they go into the log with the next record
+ *   probation_release()  what didn't get there is written to the file now; the file of what did follows later
+ */
+void probation_hold(Probation *p);
+void probation_stage(Probation *p);
+void probation_release(Probation *p);
 /* Trials of earlier boots, which are to be applied again: name by name; NULL: no more. */
 const HostPatch *probation_next_resumed(Probation *p);
 

@@ -5,6 +5,7 @@
  * transaction-recover.c).
  */
 #include "klpd/log.h"
+#include "klpd/probation.h"
 #include "klpd/transaction.h"
 
 static int record_write(Transaction *t, bool over) {
@@ -93,6 +94,7 @@ void transaction_record_end(Transaction *t) {
 
         if (!t->recorded || t->leave_open)
                 return;
+        probation_stage(t->world->probation);
         r = record_write(t, true);
         if (r < 0)
                 log_error("That job %u is over can't be recorded, klpd's log can't be written: %s", t->id,

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "klpd/log.h"
+#include "klpd/probation.h"
 #include "klpd/transaction.h"
 
 static const TransactionStep *const steps[] = {
@@ -260,14 +261,16 @@ static void transaction_end(Transaction *t) {
         t->preparation = preparation_free(t->preparation);
         t->finished = true;
         transaction_back_ended(t);
-        /* First, or a klpd killed afterwards would never get to it; with records of its own. */
+        /* Together or not at all: that it is over, the record of it, and what the host keeps of it. That comes first, or
+         * a klpd killed in between would never get to it; and the log is told once, since each time is a wait. */
+        audit_hold(t->world->audit);
+        probation_hold(t->world->probation);
         if (t->handlers.remember)
                 t->handlers.remember(t, t->handlers.userdata);
-        /* Together or not at all: that it is over, and the record of it. */
-        audit_hold(t->world->audit);
         transaction_say_started(t);
         transaction_audit_end(t);
         transaction_record_end(t);
+        probation_release(t->world->probation);
         audit_release(t->world->audit);
         if (t->handlers.finished)
                 t->handlers.finished(t, t->handlers.userdata);

@@ -47,8 +47,8 @@ const char *transaction_result_to_string(TransactionResult result); /* as in Job
 
 typedef struct TransactionHandlers {
         void (*changed)(Transaction *t, void *userdata);               /* step or plan */
-        /* It is over, but the log doesn't say so yet: what is to be kept of it is on the disk when this returns.
-         * Called again after a crash in between. May be NULL. */
+        /* It is over, but the log doesn't say so yet: what the host's record gets now is on the disk no later than that
+         * (probation_hold()). Called again after a crash in between. May be NULL. */
         void (*remember)(Transaction *t, void *userdata);
         void (*finished)(Transaction *t, void *userdata);              /* once; last */
         /* What the kernel runs, from the first reading that it plans on. May be NULL. */

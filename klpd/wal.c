@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See wal.h. Memory holds a copy of what compaction keeps: the last STATE and the unsent JOURNAL records. */
+/* See wal.h. Memory holds a copy of what compaction keeps: the last STATE and HOST and the unsent JOURNAL records. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -17,6 +17,7 @@ typedef struct Kept {
 
 typedef struct Staged {
         struct Staged *next;
+        WalKind kind;
         uint64_t *sequence;
         size_t size;
         uint8_t bytes[];
@@ -28,11 +29,12 @@ struct Wal {
         size_t used;         /* bytes of whole records in the file */
         uint64_t sequence;   /* of the last record */
         uint64_t sent;       /* JOURNAL records up to here have been sent */
-        Kept *state;
+        Kept *state, *host;
         Kept *unsent, **unsent_end;
         size_t n_unsent, unsent_bytes;
         Staged *staged, **staged_end;
         bool torn;           /* there is more in the file than that */
+        bool peeking;
         char problem[256], damage[256];
 };
 
@@ -166,6 +168,11 @@ static void take_sent(Wal *w, uint64_t sequence) {
                 drop_oldest(w);
 }
 
+static bool is_filed(const WalRecord *record) {
+        return record->kind == WAL_HOST && record->size == strlen(WAL_HOST_FILED) &&
+               memcmp(record->bytes, WAL_HOST_FILED, record->size) == 0;
+}
+
 static int take_record(Wal *w, const WalRecord *record) {
         Kept *k;
 
@@ -178,12 +185,18 @@ static int take_record(Wal *w, const WalRecord *record) {
                 take_sent(w, strtoull(text, NULL, 10));
                 return 0;
         }
+        if (is_filed(record)) {
+                w->host = (free(w->host), NULL);
+                return 0;
+        }
         k = kept_new(record);
         if (!k)
                 return -ENOMEM;
-        if (record->kind == WAL_STATE) {
-                free(w->state);
-                w->state = k;
+        if (record->kind == WAL_STATE || record->kind == WAL_HOST) {
+                Kept **last = record->kind == WAL_STATE ? &w->state : &w->host;
+
+                free(*last);
+                *last = k;
                 return 0;
         }
         *w->unsent_end = k;
@@ -197,6 +210,7 @@ static int take_record(Wal *w, const WalRecord *record) {
 
 static void forget(Wal *w) {
         w->state = (free(w->state), NULL);
+        w->host = (free(w->host), NULL);
         while (w->unsent)
                 drop_oldest(w);
         w->sequence = w->sent = w->used = 0;
@@ -268,7 +282,7 @@ static void on_record(const WalRecord *record, void *userdata) {
 static int put_aside(Wal *w, const char *what) {
         (void) snprintf(w->damage, sizeof(w->damage), "/%s/%s %s", w->path, WAL_FILE, what);
         forget(w);
-        if (renameat(w->dir_fd, WAL_FILE, w->dir_fd, WAL_FILE_DAMAGED) < 0)
+        if (!w->peeking && renameat(w->dir_fd, WAL_FILE, w->dir_fd, WAL_FILE_DAMAGED) < 0)
                 return -errno;
         return -ENOENT; /* there is none any more */
 }
@@ -338,22 +352,29 @@ static int open_directory(Wal *w) {
         return w->dir_fd < 0 ? -errno : 0;
 }
 
+/* Takes the first of them, by their numbers; NULL: there is none left. */
+static const Kept *take_first(const Kept **state, const Kept **host, const Kept **unsent) {
+        const Kept **first = unsent, *k;
+
+        if (*state && (!*first || (*state)->record.sequence < (*first)->record.sequence))
+                first = state;
+        if (*host && (!*first || (*host)->record.sequence < (*first)->record.sequence))
+                first = host;
+        k = *first;
+        if (k)
+                *first = k->next; /* NULL but for the unsent ones */
+        return k;
+}
+
 /* The kept records in the order of their numbers, then a SENT. */
 static int write_kept(const Wal *w, int fd, size_t *at) {
-        const Kept *state = w->state, *k = w->unsent;
+        const Kept *state = w->state, *host = w->host, *unsent = w->unsent, *k;
         WalRecord record = { .kind = WAL_SENT, .sequence = w->sequence + 1 };
         char text[24];
         int r = 0;
 
-        while (r >= 0 && (k || state)) {
-                if (state && (!k || state->record.sequence < k->record.sequence)) {
-                        r = write_records(fd, &state->record, 1, at);
-                        state = NULL;
-                } else {
-                        r = write_records(fd, &k->record, 1, at);
-                        k = k->next;
-                }
-        }
+        while (r >= 0 && (k = take_first(&state, &host, &unsent)))
+                r = write_records(fd, &k->record, 1, at);
         if (r < 0)
                 return r;
         record.size = (size_t) snprintf(text, sizeof(text), "%" PRIu64 "\n", w->sent);
@@ -410,9 +431,8 @@ static int make_ready(Wal *w) {
         return 0;
 }
 
-int wal_open(int root_fd, const char *path, Wal **ret) {
+static int wal_new(int root_fd, const char *path, Wal **ret) {
         Wal *w;
-        int r;
 
         w = malloc(sizeof(*w));
         if (!w)
@@ -426,6 +446,35 @@ int wal_open(int root_fd, const char *path, Wal **ret) {
                 return -errno;
         }
         (void) snprintf(w->path, sizeof(w->path), "%s", path);
+        *ret = w;
+        return 0;
+}
+
+int wal_peek(int root_fd, const char *path, Wal **ret) {
+        Wal *w;
+        int r;
+
+        r = wal_new(root_fd, path, &w);
+        if (r < 0)
+                return r;
+        w->peeking = true;
+        w->dir_fd = openat(w->root_fd, w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = w->dir_fd < 0 ? -errno : open_existing(w, O_RDONLY);
+        if (r < 0 && r != -ENOENT) {
+                wal_free(w);
+                return r;
+        }
+        *ret = w;
+        return 0;
+}
+
+int wal_open(int root_fd, const char *path, Wal **ret) {
+        Wal *w;
+        int r;
+
+        r = wal_new(root_fd, path, &w);
+        if (r < 0)
+                return r;
         r = make_ready(w);
         if (r == -ENOMEM) {
                 wal_free(w);
@@ -471,6 +520,10 @@ const WalRecord *wal_last_state(const Wal *w) {
         return w->state ? &w->state->record : NULL;
 }
 
+const WalRecord *wal_last_host(const Wal *w) {
+        return w->host ? &w->host->record : NULL;
+}
+
 void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *userdata), void *userdata) {
         for (const Kept *k = w->unsent; k; k = k->next)
                 callback(&k->record, userdata);
@@ -503,7 +556,7 @@ static bool fits(const Wal *w, size_t size, size_t limit) {
 
 /* Where compaction is due: not again and again while most of the file has to be kept. */
 static size_t compact_at(const Wal *w) {
-        size_t kept = 2 * (w->unsent_bytes + w->n_unsent * WAL_HEADER_SIZE);
+        size_t kept = 2 * (w->unsent_bytes + w->n_unsent * WAL_HEADER_SIZE + (w->host ? w->host->record.size : 0));
 
         return kept < WAL_COMPACT_BYTES ? WAL_COMPACT_BYTES : kept < WAL_BYTES_MAX ? kept : WAL_BYTES_MAX;
 }
@@ -556,7 +609,7 @@ static int append(Wal *w, WalRecord *last, bool sync) {
                 n = 0;
                 for (const Staged *s = w->staged; s; s = s->next, n++)
                         records[n] = (WalRecord) {
-                                .kind = WAL_JOURNAL,
+                                .kind = s->kind,
                                 .sequence = w->sequence + 1 + n,
                                 .bytes = s->bytes,
                                 .size = s->size,
@@ -594,7 +647,7 @@ int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, 
         return 0;
 }
 
-int wal_stage(Wal *w, const void *bytes, size_t size, uint64_t *sequence) {
+int wal_stage(Wal *w, WalKind kind, const void *bytes, size_t size, uint64_t *sequence) {
         Staged *s;
         int r;
 
@@ -604,7 +657,7 @@ int wal_stage(Wal *w, const void *bytes, size_t size, uint64_t *sequence) {
         s = malloc(sizeof(*s) + size);
         if (!s)
                 return -ENOMEM;
-        *s = (Staged) { .sequence = sequence, .size = size };
+        *s = (Staged) { .kind = kind, .sequence = sequence, .size = size };
         memcpy(s->bytes, bytes, size);
         *sequence = 0;
         *w->staged_end = s;
@@ -627,4 +680,8 @@ int wal_sent(Wal *w, uint64_t sequence) {
 
         n = snprintf(text, sizeof(text), "%" PRIu64 "\n", sequence);
         return wal_append(w, WAL_SENT, text, (size_t) n, false, NULL);
+}
+
+int wal_host_filed(Wal *w) {
+        return wal_append(w, WAL_HOST, WAL_HOST_FILED, strlen(WAL_HOST_FILED), false, NULL);
 }

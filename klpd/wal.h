@@ -4,11 +4,12 @@
  * power what it was at (SEMANTICS.md 5.5). Whoever is about to do something visible appends a record first
  * and goes on only if that came back as 0: by then the record is on the disk.
  *
- * Records are opaque bytes here. Three kinds: STATE is a whole description of the transaction under way, so
+ * Records are opaque bytes here. Four kinds: STATE is a whole description of the transaction under way, so
  * that the last one is all that recovery needs; JOURNAL is a record for the journal, written before it is
- * sent; SENT says up to which one they have been sent. What came before the last STATE, and the JOURNAL
- * records that were sent, is dropped when the file has grown (compaction: a new file takes its place in one
- * step).
+ * sent; SENT says up to which one they have been sent; HOST is the host's record (host-record-store.h), which goes to
+ * its own file when nobody waits for that, or WAL_HOST_FILED: it has. What came before the last STATE and the last
+ * HOST, and the JOURNAL records that were sent, is dropped when the file has grown (compaction: a new file takes its
+ * place in one step).
  *
  *   record   "klpW" | crc of the header u32 | sequence u64 | kind u32 | size u32 | crc of the bytes u32 |
  *            0 u32 | size bytes; little endian, no padding. The last byte is never 0. Sequence numbers
@@ -41,11 +42,13 @@
 #define WAL_UNSENT_MAX 256U /* more than that: the oldest are lost to the journal */
 #define WAL_UNSENT_BYTES_MAX (256U * 1024U)
 #define WAL_HEADER_SIZE 32U
+#define WAL_HOST_FILED "filed\n"
 
 typedef enum WalKind {
         WAL_STATE = 1,
         WAL_JOURNAL,
         WAL_SENT,
+        WAL_HOST,
         _WAL_KIND_MAX,
 } WalKind;
 
@@ -78,6 +81,9 @@ void wal_header(WalKind kind, uint64_t sequence, const void *bytes, size_t size,
 /* root_fd and path: the directory, which is made if its parent is there. Fails only for want of memory:
  * everything else is a problem that wal_problem() names. */
 int wal_open(int root_fd, const char *path, Wal **ret);
+/* Only to look into it, beside whoever writes there: nothing is made, mended or put aside, and damage reads as nothing.
+ * Not to be appended to. */
+int wal_peek(int root_fd, const char *path, Wal **ret);
 Wal *wal_free(Wal *w); /* NULL is fine */
 DEFINE_CLEANUP(Wal *, wal_free);
 
@@ -88,6 +94,8 @@ const char *wal_damage(const Wal *w);
 
 /* The last STATE of the file, or NULL; the Wal's, until the next one is appended. */
 const WalRecord *wal_last_state(const Wal *w);
+/* The last HOST that isn't known to be in its file, or NULL; the Wal's, until the next record is appended. */
+const WalRecord *wal_last_host(const Wal *w);
 /* Calls back for each JOURNAL record that isn't known to have been sent, oldest first. */
 void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *userdata), void *userdata);
 
@@ -98,12 +106,14 @@ void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *us
  */
 int wal_append(Wal *w, WalKind kind, const void *bytes, size_t size, bool sync, uint64_t *ret_sequence);
 /*
- * A JOURNAL record that is written with the next one, or by wal_flush(). *sequence, which has to live until then, is set
+ * A record that is written with the next one, or by wal_flush(). *sequence, which has to live until then, is set
  * to 0 now and to its number once it is written; it stays 0 if that failed. Errors as above, but for the file system's.
  */
-int wal_stage(Wal *w, const void *bytes, size_t size, uint64_t *sequence);
+int wal_stage(Wal *w, WalKind kind, const void *bytes, size_t size, uint64_t *sequence);
 int wal_flush(Wal *w); /* what is staged; 0 if nothing is */
 /* Appends a SENT record (without waiting for the disk). */
 int wal_sent(Wal *w, uint64_t sequence);
+/* Appends that the last HOST is in its file (without waiting for the disk). */
+int wal_host_filed(Wal *w);
 /* Compaction before it is due: for a moment in which nobody waits for it. */
 void wal_tidy(Wal *w);

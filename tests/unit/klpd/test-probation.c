@@ -7,7 +7,9 @@
 
 #include "fake-hands.h"
 #include "klpd/boot.h"
+#include "klpd/host-record-store.h"
 #include "klpd/probation.h"
+#include "klpd/state-file.h"
 
 #define RELEASE "6.1.0-47-amd64"
 #define DIGEST_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -22,6 +24,7 @@ typedef struct Fixture {
         World world;
         Probation *probation;
         Failure failure;
+        Wal *wal; /* NULL: without a log */
 } Fixture;
 
 static int drop_record(const struct iovec *fields, size_t n_fields, void *userdata) {
@@ -53,6 +56,7 @@ static int teardown(void **state) {
         Fixture *f = *state;
 
         probation_free(f->probation);
+        wal_free(f->wal);
         failure_done(&f->failure);
         hands_free(f->hands);
         audit_free(f->audit);
@@ -391,6 +395,212 @@ static void test_the_command_line_comes_before_the_configuration(void **state) {
         assert_int_equal(config.mode, MODE_OBSERVE);
 }
 
+/* ---- by the write-ahead log ---- */
+
+#define LOG_PATH "var/lib/klpd/" WAL_FILE
+
+static void open_log(Fixture *f) {
+        assert_int_equal(wal_open(f->tree.fd, "var/lib/klpd", &f->wal), 0);
+        f->world.wal = f->wal;
+}
+
+/* As enabled(), but at the end of a request that the log knows. */
+static void enabled_by_log(Fixture *f, const char *name, const char *digest) {
+        probation_hold(f->probation);
+        enabled(f, REQUEST_APPLY, name, digest);
+        probation_stage(f->probation);
+        (void) wal_append(f->wal, WAL_STATE, "over", 4, true, NULL);
+        probation_release(f->probation);
+}
+
+/* The number of trials in the file; -1: there is no file. */
+static int filed_trials(const Fixture *f) {
+        HostRecord r = {};
+        PolicyError error = {};
+        int n;
+
+        n = host_record_read(f->tree.fd, &r, &error);
+        if (n < 0) {
+                assert_int_equal(n, -ENOENT);
+                return -1;
+        }
+        n = (int) r.n_trial;
+        host_record_done(&r);
+        return n;
+}
+
+typedef struct Saved {
+        char *bytes[2];
+        size_t size[2];
+} Saved;
+
+static const char *const saved_paths[] = { HOST_RECORD_PATH, LOG_PATH };
+
+static void save(const Fixture *f, Saved *s) {
+        for (size_t i = 0; i < ELEMENTSOF(saved_paths); i++)
+                assert_int_equal(state_file_read(f->tree.fd, saved_paths[i], WAL_BYTES_MAX, &s->bytes[i], &s->size[i]),
+                                 0);
+}
+
+/* klpd was killed when its files were those. */
+static void killed(Fixture *f, Saved *s) {
+        f->probation = probation_free(f->probation);
+        f->wal = wal_free(f->wal);
+        f->world.wal = NULL;
+        for (size_t i = 0; i < ELEMENTSOF(saved_paths); i++) {
+                tree_write_n(&f->tree, saved_paths[i], s->bytes[i], s->size[i]);
+                free(s->bytes[i]);
+        }
+}
+
+static void test_at_the_end_of_a_request_the_log_has_it_first_and_the_file_later(void **state) {
+        Fixture *f = *state;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        assert_int_equal(record(f)->n_trial, 1);
+        assert_int_equal(filed_trials(f), 0);
+        assert_non_null(wal_last_host(f->wal));
+        while (sd_event_run(f->event, 0) > 0)
+                ;
+        assert_int_equal(filed_trials(f), 1);
+        assert_null(wal_last_host(f->wal));
+        /* Whoever ends doesn't leave it there. */
+        enabled_by_log(f, "b", DIGEST_B);
+        assert_int_equal(filed_trials(f), 1);
+        f->probation = probation_free(f->probation);
+        assert_int_equal(filed_trials(f), 2);
+}
+
+static void test_killed_before_the_file_is_written_it_is_known_from_the_log(void **state) {
+        Fixture *f = *state;
+        Saved s;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        save(f, &s);
+        killed(f, &s);
+        assert_int_equal(filed_trials(f), 0);
+        open_log(f);
+        boot(f, "one");
+        assert_int_equal(record(f)->n_trial, 1);
+        assert_string_equal(record(f)->trial[0].digest, DIGEST_A);
+        assert_int_equal(filed_trials(f), 1);
+        assert_null(wal_last_host(f->wal));
+        assert_int_equal(record(f)->n_quarantine, 0);
+}
+
+static void test_power_lost_before_the_file_is_written_is_a_crash_on_trial(void **state) {
+        Fixture *f = *state;
+        Saved s;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        save(f, &s);
+        killed(f, &s);
+        open_log(f);
+        boot(f, "two");
+        assert_int_equal(record(f)->n_trial, 0);
+        assert_int_equal(record(f)->n_quarantine, 1);
+        assert_string_equal(record(f)->quarantine[0].digest, DIGEST_A);
+}
+
+/* klpd --shutdown is another process, and comes after a klpd that was killed. */
+static void test_a_shutdown_after_that_is_orderly_and_loses_nothing(void **state) {
+        Fixture *f = *state;
+        Saved s;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        save(f, &s);
+        killed(f, &s);
+        assert_int_equal(boot_shutdown(f->tree.fd), 0);
+        assert_int_equal(filed_trials(f), 1);
+        open_log(f);
+        boot(f, "two");
+        assert_int_equal(record(f)->n_quarantine, 0);
+        assert_string_equal(probation_next_resumed(f->probation)->name, "a");
+}
+
+/* Not even where the log was never told that the file has had it since. */
+static void test_a_newer_file_is_not_taken_back_to_what_the_log_has(void **state) {
+        Saved before, s;
+        Fixture *f = *state;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        save(f, &before);
+        assert_int_equal(probation_accept(f->probation, "a", 0, &f->failure), 0);
+        save(f, &s);
+        free(s.bytes[1]);
+        s.bytes[1] = before.bytes[1];
+        s.size[1] = before.size[1];
+        free(before.bytes[0]);
+        killed(f, &s);
+        open_log(f);
+        assert_non_null(wal_last_host(f->wal));
+        boot(f, "one");
+        assert_int_equal(record(f)->n_trial, 0);
+        assert_int_equal(record(f)->n_accepted, 1);
+}
+
+static void test_a_file_that_was_moved_away_does_not_come_back_from_the_log(void **state) {
+        Fixture *f = *state;
+        Saved s;
+
+        open_log(f);
+        boot(f, "one");
+        enabled_by_log(f, "a", DIGEST_A);
+        save(f, &s);
+        killed(f, &s);
+        assert_int_equal(unlinkat(f->tree.fd, HOST_RECORD_PATH, 0), 0);
+        open_log(f);
+        for (unsigned i = 0; i < 2; i++) { /* nor the next time */
+                boot(f, "one");
+                assert_int_equal(record(f)->n_trial, 0);
+                assert_int_equal(filed_trials(f), 0);
+        }
+}
+
+static void test_what_does_not_get_into_the_log_is_in_the_file_at_once(void **state) {
+        Fixture *f = *state;
+
+        open_log(f);
+        boot(f, "one");
+        /* A request that the log knows nothing of. */
+        probation_hold(f->probation);
+        enabled(f, REQUEST_APPLY, "a", DIGEST_A);
+        probation_release(f->probation);
+        assert_int_equal(filed_trials(f), 1);
+        /* A log that can't be written: the places of its files are taken. */
+        f->wal = wal_free(f->wal);
+        (void) unlinkat(f->tree.fd, LOG_PATH, 0);
+        tree_write(&f->tree, LOG_PATH "/taken", "");
+        tree_write(&f->tree, "var/lib/klpd/" WAL_FILE_DAMAGED "/taken", "");
+        open_log(f);
+        assert_non_null(wal_problem(f->wal));
+        enabled_by_log(f, "b", DIGEST_B);
+        assert_int_equal(filed_trials(f), 2);
+}
+
+static void test_a_version_in_the_log_that_makes_no_sense_is_not_passed_over(void **state) {
+        static const char text[] = "{\"version\": 99}";
+        uint64_t sequence;
+        Fixture *f = *state;
+
+        open_log(f);
+        boot(f, "one");
+        assert_int_equal(wal_stage(f->wal, WAL_HOST, text, strlen(text), &sequence), 0);
+        assert_int_equal(wal_append(f->wal, WAL_STATE, "over", 4, true, NULL), 0);
+        boot(f, "one");
+        assert_non_null(strstr(probation_problem(f->probation), "in the log"));
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -408,6 +618,14 @@ int main(void) {
                 T(test_a_record_that_cant_be_trusted_is_said_and_left_alone),
                 T(test_without_a_place_to_write_nothing_is_applied_at_boot),
                 cmocka_unit_test(test_the_command_line_comes_before_the_configuration),
+                T(test_at_the_end_of_a_request_the_log_has_it_first_and_the_file_later),
+                T(test_killed_before_the_file_is_written_it_is_known_from_the_log),
+                T(test_power_lost_before_the_file_is_written_is_a_crash_on_trial),
+                T(test_a_shutdown_after_that_is_orderly_and_loses_nothing),
+                T(test_a_newer_file_is_not_taken_back_to_what_the_log_has),
+                T(test_a_file_that_was_moved_away_does_not_come_back_from_the_log),
+                T(test_what_does_not_get_into_the_log_is_in_the_file_at_once),
+                T(test_a_version_in_the_log_that_makes_no_sense_is_not_passed_over),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,96 @@ static void test_records_for_the_journal_are_there_until_they_were_sent(void **s
         tree_done(&tree);
 }
 
+static void assert_host(const Wal *w, const char *text) {
+        const WalRecord *last = wal_last_host(w);
+
+        if (!text) {
+                assert_null(last);
+                return;
+        }
+        assert_non_null(last);
+        assert_int_equal(last->size, strlen(text));
+        assert_memory_equal(last->bytes, text, last->size);
+}
+
+static void stage_host(Wal *w, const char *text, uint64_t *sequence) {
+        assert_int_equal(wal_stage(w, WAL_HOST, text, strlen(text), sequence), 0);
+}
+
+static void test_the_hosts_record_is_there_until_it_is_filed(void **state) {
+        static char bulk[4000];
+        uint64_t sequence;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        assert_host(w, NULL);
+        stage_host(w, "old", &sequence);
+        append_state(w, 1);
+        stage_host(w, "new", &sequence);
+        assert_int_equal(sequence, 0);
+        append_state(w, 2);
+        assert_true(sequence > 0);
+        assert_host(w, "new");
+        wal_free(w);
+
+        /* Through as many compactions as it takes. */
+        w = open_wal(&tree);
+        assert_host(w, "new");
+        memset(bulk, 'x', sizeof(bulk));
+        for (unsigned i = 0; i < 2 * WAL_COMPACT_BYTES / sizeof(bulk); i++)
+                assert_int_equal(wal_append(w, WAL_STATE, bulk, sizeof(bulk), false, NULL), 0);
+        append_state(w, 3);
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_host(w, "new");
+        assert_last(w, 3);
+        assert_int_equal(wal_host_filed(w), 0);
+        assert_host(w, NULL);
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_host(w, NULL);
+        assert_last(w, 3);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+static void test_peeking_changes_nothing(void **state) {
+        uint8_t before[4096], after[4096];
+        uint64_t sequence;
+        Tree tree;
+        size_t n;
+        Wal *w;
+
+        tree_new(&tree);
+        assert_int_equal(wal_peek(tree.fd, "log", &w), 0); /* there is no log */
+        assert_host(w, NULL);
+        wal_free(w);
+        assert_int_equal(faccessat(tree.fd, "log", F_OK, 0), -1);
+
+        w = open_wal(&tree);
+        stage_host(w, "host", &sequence);
+        append_state(w, 1);
+        wal_free(w);
+        n = read_log(&tree, before, sizeof(before));
+        assert_int_equal(wal_peek(tree.fd, "log", &w), 0);
+        assert_host(w, "host");
+        assert_last(w, 1);
+        wal_free(w);
+        assert_int_equal(read_log(&tree, after, sizeof(after)), n);
+        assert_memory_equal(before, after, n);
+
+        before[40] ^= 1;
+        tree_write_n(&tree, "log/" WAL_FILE, before, n);
+        assert_int_equal(wal_peek(tree.fd, "log", &w), 0);
+        assert_host(w, NULL);
+        wal_free(w);
+        assert_int_equal(read_log(&tree, after, sizeof(after)), n); /* for klpd to find */
+        assert_int_equal(faccessat(tree.fd, "log/" WAL_FILE_DAMAGED, F_OK, 0), -1);
+        tree_done(&tree);
+}
+
 /* No room: the limit of this process for files stands in for a full disk; the VM scenarios have a real one. */
 static void test_without_room_appending_fails_and_works_again_with_it(void **state) {
         struct rlimit old, none;
@@ -308,6 +398,8 @@ int main(void) {
                 cmocka_unit_test(test_what_is_no_log_at_all_is_put_aside),
                 cmocka_unit_test(test_the_file_stays_bounded_and_keeps_what_counts),
                 cmocka_unit_test(test_records_for_the_journal_are_there_until_they_were_sent),
+                cmocka_unit_test(test_the_hosts_record_is_there_until_it_is_filed),
+                cmocka_unit_test(test_peeking_changes_nothing),
                 cmocka_unit_test(test_without_room_appending_fails_and_works_again_with_it),
                 cmocka_unit_test(test_in_a_directory_that_cannot_be_written_it_opens_and_says_so),
         };
