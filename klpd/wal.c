@@ -7,8 +7,6 @@
 
 #include "klpd/wal.h"
 
-static const uint8_t magic[4] = { 'k', 'l', 'p', 'W' };
-
 typedef struct Kept {
         struct Kept *next;
         WalRecord record;
@@ -28,6 +26,7 @@ struct Wal {
         char path[128];      /* of the directory, for messages, without the leading slash */
         size_t used;         /* bytes of whole records in the file */
         uint64_t sequence;   /* of the last record */
+        uint64_t synced;     /* of the last one that is known to be on the disk */
         uint64_t sent;       /* JOURNAL records up to here have been sent */
         Kept *state, *host;
         Kept *unsent, **unsent_end;
@@ -37,103 +36,6 @@ struct Wal {
         bool peeking;
         char problem[256], damage[256];
 };
-
-/* ---- bytes ---- */
-
-static uint32_t crc32(const uint8_t *p, size_t n) {
-        uint32_t crc = UINT32_MAX;
-
-        while (n-- > 0) {
-                crc ^= *p++;
-                for (unsigned i = 0; i < 8; i++)
-                        crc = (crc >> 1) ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
-        }
-        return ~crc;
-}
-
-static void put32(uint8_t *p, uint32_t v) {
-        for (unsigned i = 0; i < 4; i++)
-                p[i] = (uint8_t) (v >> (8 * i));
-}
-
-static uint32_t get32(const uint8_t *p) {
-        return (uint32_t) p[0] | (uint32_t) p[1] << 8 | (uint32_t) p[2] << 16 | (uint32_t) p[3] << 24;
-}
-
-void wal_header(WalKind kind, uint64_t sequence, const void *bytes, size_t size,
-                uint8_t ret[static WAL_HEADER_SIZE]) {
-        memcpy(ret, magic, sizeof(magic));
-        put32(ret + 8, (uint32_t) sequence);
-        put32(ret + 12, (uint32_t) (sequence >> 32));
-        put32(ret + 16, (uint32_t) kind);
-        put32(ret + 20, (uint32_t) size);
-        put32(ret + 24, crc32(bytes, size));
-        put32(ret + 28, 0);
-        put32(ret + 4, crc32(ret + 8, WAL_HEADER_SIZE - 8));
-}
-
-static bool zero(const uint8_t *p, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                if (p[i] != 0)
-                        return false;
-        return true;
-}
-
-/* The file was made longer, but not all of the bytes have got there: they read as zeros to the end. A record
- * itself never ends with a zero. */
-static bool ends_in_zeros(const uint8_t *p, size_t size, size_t from) {
-        return from >= size || zero(p + from, size - from);
-}
-
-/* One record at p; size is what is left of the file. */
-static WalCondition read_record(const uint8_t *p, size_t size, WalRecord *ret) {
-        uint32_t n, kind;
-
-        if (size < WAL_HEADER_SIZE)
-                return memcmp(p, magic, size < sizeof(magic) ? size : sizeof(magic)) == 0 || zero(p, size) ?
-                                WAL_TORN : WAL_DAMAGED;
-        if (memcmp(p, magic, sizeof(magic)) != 0 || get32(p + 4) != crc32(p + 8, WAL_HEADER_SIZE - 8))
-                return ends_in_zeros(p, size, WAL_HEADER_SIZE) ? WAL_TORN : WAL_DAMAGED;
-        kind = get32(p + 16);
-        n = get32(p + 20);
-        if (kind < WAL_STATE || kind >= _WAL_KIND_MAX || n == 0 || n > WAL_RECORD_MAX)
-                return WAL_DAMAGED;
-        if (n > size - WAL_HEADER_SIZE)
-                return WAL_TORN;
-        if (crc32(p + WAL_HEADER_SIZE, n) != get32(p + 24))
-                return ends_in_zeros(p, size, WAL_HEADER_SIZE + n - 1) ? WAL_TORN : WAL_DAMAGED;
-        *ret = (WalRecord) {
-                .kind = (WalKind) kind,
-                .sequence = (uint64_t) get32(p + 8) | (uint64_t) get32(p + 12) << 32,
-                .bytes = p + WAL_HEADER_SIZE,
-                .size = n,
-        };
-        return WAL_WHOLE;
-}
-
-WalCondition wal_scan(const void *bytes, size_t size, void (*callback)(const WalRecord *record, void *userdata),
-                      void *userdata, size_t *ret_valid) {
-        const uint8_t *p = bytes;
-        WalCondition condition = WAL_WHOLE;
-        uint64_t last = 0;
-        size_t at = 0;
-
-        while (at < size) {
-                WalRecord record;
-
-                condition = read_record(p + at, size - at, &record);
-                if (condition == WAL_WHOLE && record.sequence <= last)
-                        condition = WAL_DAMAGED;
-                if (condition != WAL_WHOLE)
-                        break;
-                last = record.sequence;
-                at += WAL_HEADER_SIZE + record.size;
-                if (callback)
-                        callback(&record, userdata);
-        }
-        *ret_valid = at;
-        return condition;
-}
 
 /* ---- what is kept of it ---- */
 
@@ -213,7 +115,7 @@ static void forget(Wal *w) {
         w->host = (free(w->host), NULL);
         while (w->unsent)
                 drop_oldest(w);
-        w->sequence = w->sent = w->used = 0;
+        w->sequence = w->synced = w->sent = w->used = 0;
 }
 
 /* ---- the file ---- */
@@ -251,7 +153,7 @@ static int write_records(int fd, const WalRecord *records, size_t n, size_t *at)
                 return -ENOMEM;
         size = 0;
         for (size_t i = 0; i < n; i++) {
-                wal_header(records[i].kind, records[i].sequence, records[i].bytes, records[i].size, buffer + size);
+                wal_header(&records[i], buffer + size);
                 memcpy(buffer + size + WAL_HEADER_SIZE, records[i].bytes, records[i].size);
                 size += WAL_HEADER_SIZE + records[i].size;
         }
@@ -262,8 +164,22 @@ static int write_records(int fd, const WalRecord *records, size_t n, size_t *at)
         return 0;
 }
 
-/* Room for the next ones; where the file system can't reserve any, appending finds out by itself. */
-static void reserve(int fd) {
+/* Room for the next ones: zeros up to where the file is compacted, so that a record is nothing but data in its place, and
+ * syncing it needs no commit of the file system's own journal (three times as quick); behind that it is only reserved.
+ * Where the file system has no room, appending finds out by itself. */
+static void reserve(int fd, size_t used) {
+        static const uint8_t zeros[4096];
+        size_t at = used;
+        int r = 0;
+
+        while (r >= 0 && at < WAL_COMPACT_BYTES) {
+                size_t n = sizeof(zeros) - at % sizeof(zeros);
+
+                r = write_all(fd, zeros, n, at);
+                at += n;
+        }
+        if (r < 0 && ftruncate(fd, (off_t) used) < 0)
+                return; /* what there is of zeros does no harm */
         (void) fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, WAL_BYTES_MAX);
 }
 
@@ -291,6 +207,7 @@ static int put_aside(Wal *w, const char *what) {
 static int load(Wal *w, int fd) {
         _cleanup_free_ uint8_t *bytes = NULL;
         Loading loading = { .wal = w };
+        WalCondition condition;
         size_t size = 0, valid;
         struct stat st;
         char what[64];
@@ -313,12 +230,13 @@ static int load(Wal *w, int fd) {
                         break;
                 size += k > 0 ? (size_t) k : 0;
         }
-        if (wal_scan(bytes, size, on_record, &loading, &valid) == WAL_DAMAGED) {
+        condition = wal_scan(bytes, size, on_record, &loading, &valid);
+        if (condition == WAL_DAMAGED) {
                 (void) snprintf(what, sizeof(what), "is damaged at byte %zu", valid);
                 return put_aside(w, what);
         }
         w->used = valid;
-        w->torn = valid < size;
+        w->torn = condition == WAL_TORN;
         return loading.r;
 }
 
@@ -390,8 +308,9 @@ static int rewrite(Wal *w) {
         fd = openat(w->dir_fd, WAL_FILE_NEW, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
-        reserve(fd);
         r = write_kept(w, fd, &at);
+        if (r >= 0)
+                reserve(fd, at);
         if (r >= 0 && (fdatasync(fd) < 0 || renameat(w->dir_fd, WAL_FILE_NEW, w->dir_fd, WAL_FILE) < 0 ||
                        fsync(w->dir_fd) < 0))
                 r = -errno;
@@ -405,7 +324,7 @@ static int rewrite(Wal *w) {
         w->fd = fd;
         w->used = at;
         w->torn = false;
-        w->sequence++;
+        w->synced = ++w->sequence;
         return 0;
 }
 
@@ -422,8 +341,6 @@ static int make_ready(Wal *w) {
                         (void) open_existing(w, O_RDONLY);
                 if (r == -ENOENT)
                         r = rewrite(w);
-                else if (r >= 0)
-                        reserve(w->fd);
                 if (r < 0)
                         return set_problem(w, WAL_FILE, r);
         }
@@ -531,11 +448,14 @@ void wal_unsent(const Wal *w, void (*callback)(const WalRecord *record, void *us
 
 /* ---- appending ---- */
 
-/* What is behind the last whole record goes. Not done needlessly: it would give up the reserved room. */
+/* What is behind the last whole record goes, for good: after a loss of power it must not show through what comes there. */
 static int cut(Wal *w) {
         if (ftruncate(w->fd, (off_t) w->used) < 0)
                 return -errno;
-        reserve(w->fd);
+        reserve(w->fd, w->used);
+        if (fdatasync(w->fd) < 0)
+                return -errno;
+        w->synced = w->sequence;
         w->torn = false;
         return 0;
 }
@@ -590,6 +510,8 @@ static int write_synced(Wal *w, const WalRecord *records, size_t n, bool sync) {
         if (r < 0)
                 return append_failed(w, r);
         w->used = at;
+        if (sync)
+                w->synced = w->sequence;
         return 0;
 }
 
@@ -618,6 +540,8 @@ static int append(Wal *w, WalRecord *last, bool sync) {
                         last->sequence = w->sequence + 1 + n;
                         records[n++] = *last;
                 }
+                for (size_t i = 0; i < n; i++)
+                        records[i].unsynced = (uint32_t) (records[i].sequence - 1 - w->synced);
                 r = write_synced(w, records, n, sync);
         }
         n = 0;

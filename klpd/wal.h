@@ -12,10 +12,12 @@
  * place in one step).
  *
  *   record   "klpW" | crc of the header u32 | sequence u64 | kind u32 | size u32 | crc of the bytes u32 |
- *            0 u32 | size bytes; little endian, no padding. The last byte is never 0. Sequence numbers
- *            grow
+ *            unsynced u32 | size bytes; little endian, no padding. The last byte is never 0. Sequence numbers
+ *            grow by one, but for what compaction has dropped; of the records before it, the last unsynced ones weren't
+ *            known to be on the disk when it was written
  *
- * A file that ends in the middle of a record is *torn*: the power went while it was written, so what it was
+ * Behind the last record the file has zeros, for the next ones to be written in their place. A file that ends in the
+ * middle of a record, or has only some sectors of it, is *torn*: the power went while it was written, so what it was
  * to announce hasn't begun; the records before it count. Anything else that doesn't fit is *damage*: nothing
  * in the file is believed then, it is put aside under another name, and said (wal_damage()).
  *
@@ -61,6 +63,7 @@ typedef enum WalCondition {
 typedef struct WalRecord {
         WalKind kind;
         uint64_t sequence;
+        uint32_t unsynced;
         const uint8_t *bytes;
         size_t size;
 } WalRecord;
@@ -69,14 +72,13 @@ typedef struct Wal Wal;
 
 /*
  * The parser, without any file. Calls back for each good record in order, also if what follows turns out to
- * be torn or damaged; *ret_valid is where the good ones end. callback may be NULL.
+ * be torn or damaged; *ret_valid is where the good ones end. callback may be NULL. bytes are the file's from its
+ * beginning.
  */
 WalCondition wal_scan(const void *bytes, size_t size, void (*callback)(const WalRecord *record, void *userdata),
                       void *userdata, size_t *ret_valid);
 
-/* The header of a record of these bytes. */
-void wal_header(WalKind kind, uint64_t sequence, const void *bytes, size_t size,
-                uint8_t ret[static WAL_HEADER_SIZE]);
+void wal_header(const WalRecord *record, uint8_t ret[static WAL_HEADER_SIZE]);
 
 /* root_fd and path: the directory, which is made if its parent is there. Fails only for want of memory:
  * everything else is a problem that wal_problem() names. */

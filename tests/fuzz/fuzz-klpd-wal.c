@@ -34,7 +34,7 @@ static void on_record(const WalRecord *record, void *userdata) {
 
         must(record->size > 0 && record->size <= WAL_RECORD_MAX && record->bytes + record->size <= seen->end);
         must(record->sequence > seen->sequence);
-        wal_header(record->kind, record->sequence, record->bytes, record->size, header);
+        wal_header(record, header);
         must(memcmp(header, record->bytes - WAL_HEADER_SIZE, WAL_HEADER_SIZE) == 0);
         seen->sequence = record->sequence;
         seen->n += WAL_HEADER_SIZE + record->size;
@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         size_t valid;
 
         if (wal_scan(data, size, on_record, &seen, &valid) == WAL_WHOLE)
-                must(valid == size);
+                for (size_t i = valid; i < size; i++)
+                        must(data[i] == 0);
         must(valid == seen.n);
         read_state(data, size);
         return 0;

@@ -37,16 +37,23 @@ static void assert_last(const Wal *w, unsigned i) {
         assert_memory_equal(last->bytes, text, last->size);
 }
 
+/* Without the zeros behind the last record. */
 static size_t read_log(const Tree *t, uint8_t *buffer, size_t size) {
+        static uint8_t bytes[WAL_BYTES_MAX + 1];
+        size_t valid;
         ssize_t n;
         int fd;
 
         fd = openat(t->fd, "log/" WAL_FILE, O_RDONLY | O_CLOEXEC);
         assert_true(fd >= 0);
-        n = read(fd, buffer, size);
+        n = read(fd, bytes, sizeof(bytes));
         close(fd);
-        assert_true(n >= 0 && (size_t) n < size);
-        return (size_t) n;
+        assert_in_range(n, 0, WAL_BYTES_MAX);
+        if (wal_scan(bytes, (size_t) n, NULL, NULL, &valid) != WAL_WHOLE)
+                valid = (size_t) n;
+        assert_true(valid <= size);
+        memcpy(buffer, bytes, valid);
+        return valid;
 }
 
 static void test_what_was_appended_is_there_after_opening_again(void **state) {
@@ -156,6 +163,85 @@ static void test_a_flipped_bit_makes_the_file_unbelievable(void **state) {
         w = open_wal(&tree);
         assert_null(wal_damage(w));
         assert_last(w, 3);
+        wal_free(w);
+        tree_done(&tree);
+}
+
+/* What a disk may have of a write when the power goes: any of its sectors, the others as they were, which is zero. */
+static void test_sectors_that_never_got_to_the_disk_are_a_torn_end(void **state) {
+        static uint8_t whole[16384], torn[16384];
+        static char big[1500];
+        size_t before, after, first, n, valid;
+        uint64_t sequence;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        append_state(w, 1);
+        append_state(w, 2);
+        before = read_log(&tree, whole, sizeof(whole));
+        memset(big, 'b', sizeof(big));
+        /* Three records in one write. */
+        assert_int_equal(wal_stage(w, WAL_JOURNAL, big, sizeof(big), &sequence), 0);
+        assert_int_equal(wal_stage(w, WAL_HOST, big, 700, &sequence), 0);
+        append_state(w, 3);
+        after = read_log(&tree, whole, sizeof(whole));
+        wal_free(w);
+        first = before / 512;
+        n = (after + 511) / 512 - first;
+        assert_true(n >= 5 && n < 10);
+        for (unsigned present = 0; present < 1U << n; present++) {
+                memcpy(torn, whole, sizeof(torn));
+                for (size_t i = 0; i < n; i++)
+                        if (!(present >> i & 1)) {
+                                size_t from = (first + i) * 512, to = from + 512;
+
+                                memset(torn + (from < before ? before : from), 0, to - (from < before ? before : from));
+                        }
+                tree_write_n(&tree, "log/" WAL_FILE, torn, sizeof(torn));
+                w = open_wal(&tree);
+                assert_null(wal_damage(w));
+                assert_last(w, present == (1U << n) - 1 ? 3 : 2);
+                append_state(w, 4);
+                wal_free(w);
+                w = open_wal(&tree); /* nothing of it shows through */
+                assert_null(wal_damage(w));
+                assert_last(w, 4);
+                wal_free(w);
+        }
+        /* What was on the disk before something later was written can't have been torn by that. */
+        tree_write_n(&tree, "log/" WAL_FILE, whole, after);
+        w = open_wal(&tree);
+        append_state(w, 4);
+        append_state(w, 5);
+        append_state(w, 6);
+        wal_free(w);
+        after = read_log(&tree, whole, sizeof(whole));
+        for (size_t i = 1; i < n; i++) {
+                memcpy(torn, whole, after);
+                memset(torn + (first + i) * 512, 0, 512);
+                assert_int_equal(wal_scan(torn, after, NULL, NULL, &valid), WAL_DAMAGED);
+        }
+        tree_done(&tree);
+}
+
+/* Records are data in their place: the file doesn't grow with them. */
+static void test_the_file_has_its_size_from_the_beginning(void **state) {
+        struct stat st;
+        Tree tree;
+        Wal *w;
+
+        tree_new(&tree);
+        w = open_wal(&tree);
+        for (unsigned i = 0; i < 3 * WAL_COMPACT_BYTES / 100; i++) {
+                append_state(w, i % N_RECORDS);
+                assert_int_equal(fstatat(tree.fd, "log/" WAL_FILE, &st, 0), 0);
+                assert_int_equal(st.st_size, WAL_COMPACT_BYTES);
+        }
+        wal_free(w);
+        w = open_wal(&tree);
+        assert_null(wal_damage(w));
         wal_free(w);
         tree_done(&tree);
 }
@@ -395,6 +481,8 @@ int main(void) {
                 cmocka_unit_test(test_what_was_appended_is_there_after_opening_again),
                 cmocka_unit_test(test_a_file_cut_anywhere_has_the_records_before_the_cut),
                 cmocka_unit_test(test_a_flipped_bit_makes_the_file_unbelievable),
+                cmocka_unit_test(test_sectors_that_never_got_to_the_disk_are_a_torn_end),
+                cmocka_unit_test(test_the_file_has_its_size_from_the_beginning),
                 cmocka_unit_test(test_what_is_no_log_at_all_is_put_aside),
                 cmocka_unit_test(test_the_file_stays_bounded_and_keeps_what_counts),
                 cmocka_unit_test(test_records_for_the_journal_are_there_until_they_were_sent),
