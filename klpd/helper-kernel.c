@@ -125,9 +125,12 @@ static int execute(int root_fd, const HelperRequest *q, int fd, PolicyError *err
         return -EOPNOTSUPP;
 }
 
-void helper_execute(int root_fd, const HelperRequest *request, int fd, HelperReply *reply, char *data) {
+void helper_execute(int root_fd, const HelperRequest *request, int fd, HelperReply *reply, char *data,
+                    Settle **ret_settle) {
         PolicyError error = {};
         Settle *settle = NULL;
+
+        *ret_settle = NULL;
 
         *reply = (HelperReply) {
                 .magic = HELPER_MAGIC,
@@ -145,7 +148,8 @@ void helper_execute(int root_fd, const HelperRequest *request, int fd, HelperRep
         if (request->flags & HELPER_FLAG_SETTLE)
                 (void) settle_start(root_fd, request->settle_max_cpus, request->settle_max_usec, &settle);
         reply->error = execute(root_fd, request, fd, &error);
-        settle_stop(settle);
+        settle_end(settle);
+        *ret_settle = settle;
 
         if (reply->error < 0)
                 snprintf(reply->text, sizeof(reply->text), "%s",

@@ -179,6 +179,7 @@ int helper_serve(int root_fd, int fd, int pidfd, int timeout_msec) {
                 _cleanup_close_ int module_fd = -EBADF;
                 HelperRequest request;
                 HelperReply reply;
+                Settle *settle;
 
                 r = helper_receive(fd, timeout_msec, &request, &module_fd);
                 if (r <= 0)
@@ -186,9 +187,9 @@ int helper_serve(int root_fd, int fd, int pidfd, int timeout_msec) {
                 if (pidfd >= 0 && pidfd_is_dead(pidfd))
                         return 0;
 
-                helper_execute(root_fd, &request, module_fd, &reply, data);
-
+                helper_execute(root_fd, &request, module_fd, &reply, data, &settle);
                 r = helper_send_reply(fd, &reply, data);
+                settle_stop(settle);
                 if (r < 0) /* klpd has gone; whoever comes next reads the kernel */
                         return r == -EPIPE || r == -ECONNRESET ? 0 : r;
         }

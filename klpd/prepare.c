@@ -279,6 +279,12 @@ static void preparation_inspect(Preparation *p, int fd) {
 
 /* ---- which patch is meant ---- */
 
+/* What is to be enabled is named, and the repository has it: then nothing else can be meant. */
+static bool preparation_names_a_file(const Preparation *p) {
+        return p->spec->patch && p->spec->kind != REQUEST_DISABLE &&
+               repository_find(p->world->repository, p->spec->patch);
+}
+
 /* The repository's patches, and after them what is registered with the shim under a name that the
  * repository hasn't. */
 static int preparation_collect(Preparation *p) {
@@ -288,7 +294,7 @@ static int preparation_collect(Preparation *p) {
         int r;
 
         own = repository_patches(w->repository, &p->n_own);
-        r = w->hands->vtable->read_snapshot(w->hands, &snapshot);
+        r = preparation_names_a_file(p) ? 0 : w->hands->vtable->read_snapshot(w->hands, &snapshot);
         if (r < 0 && r != -ENOENT)
                 return r;
         p->choice = calloc(p->n_own + (snapshot ? snapshot->n_patches : 0) + 1, sizeof(*p->choice));

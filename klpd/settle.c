@@ -236,11 +236,16 @@ int settle_start(int root_fd, unsigned max_cpus, uint64_t max_usec, Settle **ret
         return 0;
 }
 
+void settle_end(Settle *s) {
+        if (s)
+                atomic_store(&s->stop, true);
+}
+
 Settle *settle_stop(Settle *s) {
         if (!s)
                 return NULL;
 
-        atomic_store(&s->stop, true);
+        settle_end(s);
         for (unsigned i = 0; i < s->n_threads; i++)
                 pthread_join(s->threads[i], NULL);
         if (s->affinity)

@@ -30,6 +30,8 @@ int settle_cpus(int root_fd, unsigned *cpus, size_t max);
  * of them run. *ret is NULL, and 0 is returned, where there is nothing to assist. max_cpus, max_usec: 0 means
  * the constants above; larger ones are cut to them. */
 int settle_start(int root_fd, unsigned max_cpus, uint64_t max_usec, Settle **ret);
+/* Tells the threads that it is over, without waiting for them; settle_stop() is still to be called. NULL is fine. */
+void settle_end(Settle *s);
 /* By the thread that started them: ends and joins them, and lets it go where it was allowed to. NULL is
  * fine. */
 Settle *settle_stop(Settle *s);

@@ -105,19 +105,21 @@ static int receive(int fd, int timeout_msec, void *buffer, size_t size, size_t *
         ssize_t n;
         int r;
 
-        do {
-                do
-                        r = poll(&p, 1, timeout_msec);
-                while (r < 0 && errno == EINTR);
-                if (r < 0)
+        for (;;) {
+                /* Mostly the kernel has answered before it returned from the call that asked. */
+                n = recvmsg(fd, &m, MSG_DONTWAIT);
+                if (n >= 0 && from.nl_pid == 0)
+                        break;
+                if (n < 0 && errno != EINTR && errno != EAGAIN)
+                        return -errno;
+                if (n >= 0 || errno != EAGAIN)
+                        continue;
+                r = poll(&p, 1, timeout_msec);
+                if (r < 0 && errno != EINTR)
                         return -errno;
                 if (r == 0)
                         return -EAGAIN;
-
-                n = recvmsg(fd, &m, MSG_DONTWAIT);
-                if (n < 0 && errno != EINTR && errno != EAGAIN)
-                        return -errno;
-        } while (n < 0 || from.nl_pid != 0);
+        }
 
         if (m.msg_flags & MSG_TRUNC)
                 return -EBADMSG;

@@ -202,11 +202,13 @@ static int load(Vm *vm, const char *path) {
 static int load_unsealed(Vm *vm, const char *path) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
         HelperRequest q = { .operation = HELPER_LOAD, .name = "x" };
+        Settle *settle;
         char data[16];
         HelperReply a;
 
         printf("client says %d\n", helper_client_load(vm->helper, fd, "x", NULL, NULL, 0, on_answer, vm));
-        helper_execute(vm->root_fd, &q, fd, &a, data);
+        helper_execute(vm->root_fd, &q, fd, &a, data, &settle);
+        settle_stop(settle);
         printf("helper says %d %s\n", a.error, a.text);
         return a.error == -EPERM ? 0 : -EIO;
 }

@@ -207,9 +207,11 @@ static void test_a_stranger_is_refused_by_name(void **state) {
 }
 
 static HelperReply execute(Tree *t, const HelperRequest *q, int fd, char *data) {
+        Settle *settle;
         HelperReply a;
 
-        helper_execute(t->fd, q, fd, &a, data);
+        helper_execute(t->fd, q, fd, &a, data, &settle);
+        settle_stop(settle);
         assert_int_equal(a.cookie, q->cookie);
         return a;
 }
