@@ -202,9 +202,12 @@ int boot_shutdown(int root_fd) {
         bool in_log;
         int r;
 
-        r = wal_peek(root_fd, "var/lib/klpd", &wal); /* a klpd that was killed may have left the newest version there */
-        if (r >= 0)
-                r = host_store_read(root_fd, wal, &record, &in_log, &error);
+        /* A klpd that was killed may have left the newest version there. Without it the file counts: that a log can't be
+         * read doesn't make a crash of a shutdown. */
+        r = wal_peek(root_fd, "var/lib/klpd", &wal);
+        if (r < 0)
+                log_warning("Can't look into klpd's log: %s", strerror(-r));
+        r = host_store_read(root_fd, wal, &record, &in_log, &error);
         if (r < 0)
                 return r == -ENOENT ? 0 : r;
         r = sysfs_read_text(root_fd, "proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id));
