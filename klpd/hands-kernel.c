@@ -108,13 +108,17 @@ static int read_snapshot_if_there(KernelHands *h, ShimSnapshot **ret) {
         return r;
 }
 
+static bool kernel_has_livepatch(Hands *hands) {
+        return faccessat(kernel_hands(hands)->root_fd, "sys/kernel/livepatch", F_OK, 0) >= 0;
+}
+
 static int kernel_read_status(Hands *hands, KernelStatus *ret) {
         KernelHands *h = kernel_hands(hands);
         const char *problem = shim_client_problem(h->shim);
         KernelStatus s = {};
         ShimInfo info;
 
-        s.livepatch = faccessat(h->root_fd, "sys/kernel/livepatch", F_OK, 0) >= 0;
+        s.livepatch = kernel_has_livepatch(hands);
         if (!s.livepatch) /* then the shim can't be loaded either: what is missing comes first */
                 problem = "this kernel has no livepatch support (/sys/kernel/livepatch is missing)";
         if (problem)
@@ -162,13 +166,10 @@ static int kernel_read_inventory(Hands *hands, Inventory **ret) {
         r = read_snapshot_if_there(h, &snapshot);
         if (r < 0)
                 return r;
-        r = livepatch_sysfs_read(h->root_fd, &sysfs);
-        if (r < 0 && r != -EOPNOTSUPP)
-                return r;
-        r = livepatch_sysfs_read_modules(h->root_fd, &modules);
-        if (r >= 0 && sysfs)
+        r = livepatch_sysfs_read(h->root_fd, &sysfs, &modules);
+        if (r >= 0)
                 r = held_modules_update(&h->held, sysfs, modules, now_usec(CLOCK_MONOTONIC));
-        if (r < 0)
+        if (r < 0 && r != -EOPNOTSUPP)
                 return r;
         if (!h->build_id) {
                 r = livepatch_sysfs_read_build_id(h->root_fd, &h->build_id);
@@ -230,7 +231,6 @@ static int kernel_read_host_facts(Hands *hands, HostFacts *ret) {
 
 static int kernel_read_patch(Hands *hands, const char *name, KernelPatch *ret) {
         _cleanup_shim_snapshot_free_ ShimSnapshot *snapshot = NULL;
-        _cleanup_sysfs_module_free_ SysfsModule *module = NULL;
         KernelHands *h = kernel_hands(hands);
         KernelPatch p = { .refcount = -1 };
         const ShimPatch *sp;
@@ -242,13 +242,10 @@ static int kernel_read_patch(Hands *hands, const char *name, KernelPatch *ret) {
         p.listed = r >= 0;
         if (!p.listed)
                 p.enabled = p.transition = false;
-        r = livepatch_sysfs_read_module(h->root_fd, name, &module);
+        r = livepatch_sysfs_read_refcount(h->root_fd, name, &p.refcount);
         if (r < 0 && r != -ENOENT)
                 return r;
-        if (module) {
-                p.module = true;
-                p.refcount = module->refcount;
-        }
+        p.module = r >= 0;
         r = read_snapshot_if_there(h, &snapshot);
         if (r < 0)
                 return r;
@@ -278,7 +275,7 @@ static int read_tasks_from_proc(KernelHands *h, ShimTask **ret, size_t *ret_n) {
         ShimTask *tasks;
         int r;
 
-        r = livepatch_sysfs_read(h->root_fd, &sysfs);
+        r = livepatch_sysfs_read(h->root_fd, &sysfs, NULL);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < sysfs->n_patches; i++)
@@ -512,6 +509,7 @@ static const HandsVTable kernel_vtable = {
         .free = kernel_hands_free,
         .listen = kernel_listen,
         .configure = kernel_configure,
+        .has_livepatch = kernel_has_livepatch,
         .read_status = kernel_read_status,
         .read_inventory = kernel_read_inventory,
         .read_host_facts = kernel_read_host_facts,

@@ -62,6 +62,7 @@ typedef struct HandsVTable {
         /* From the configuration: a bound for each change, and settle assist (0 CPUs: off). */
         void (*configure)(Hands *h, uint64_t deadline_usec, unsigned assist_cpus);
 
+        bool (*has_livepatch)(Hands *h); /* the kernel: /sys/kernel/livepatch is there */
         int (*read_status)(Hands *h, KernelStatus *ret);
         int (*read_inventory)(Hands *h, Inventory **ret);
         /* All but hold and quarantine; strings live until the next call. */

@@ -226,6 +226,34 @@ int livepatch_sysfs_read_modules(int root_fd, SysfsModules **ret) {
         return read_modules(root_fd, NULL, ret);
 }
 
+int livepatch_sysfs_read_refcount(int root_fd, const char *name, int *ret) {
+        _cleanup_sysfs_module_free_ SysfsModule *module = NULL;
+        char path[sizeof("sys/module//refcnt") + PATCH_NAME_MAX];
+        unsigned n;
+        int r;
+
+        if (!patch_name_is_valid(name) || name[0] == '.')
+                return -ENOENT;
+
+        /* One small file of its own, where there is one: a kernel that unloads no modules has none, nor has what is
+         * built in, or a module that is just being removed. */
+        snprintf(path, sizeof(path), "sys/module/%s/refcnt", name);
+        r = sysfs_read_unsigned(root_fd, path, &n);
+        if (r >= 0) {
+                if (n > INT_MAX)
+                        return -EBADMSG;
+                *ret = (int) n;
+                return 0;
+        }
+        if (!sysfs_is_gone(r) && r != -EBADMSG) /* "-1": being unloaded */
+                return r;
+        r = livepatch_sysfs_read_module(root_fd, name, &module);
+        if (r < 0)
+                return r;
+        *ret = module->refcount;
+        return 0;
+}
+
 int livepatch_sysfs_read_module(int root_fd, const char *name, SysfsModule **ret) {
         _cleanup_sysfs_modules_free_ SysfsModules *modules = NULL;
         SysfsModule *m;

@@ -199,14 +199,7 @@ static int compare_load_order(const void *a, const void *b) {
 }
 
 /* Modules may have gone since the patches were read: those patches have too, whatever their place. */
-static int set_load_order(int root_fd, SysfsPatches *patches) {
-        _cleanup_sysfs_modules_free_ SysfsModules *modules = NULL;
-        int r;
-
-        r = livepatch_sysfs_read_modules(root_fd, &modules);
-        if (r < 0)
-                return r;
-
+static void set_order(SysfsPatches *patches, const SysfsModules *modules) {
         patches->exact_order = true;
         for (size_t i = 0; i < patches->n_patches; i++) {
                 SysfsPatch *p = patches->patches + i;
@@ -221,11 +214,11 @@ static int set_load_order(int root_fd, SysfsPatches *patches) {
         if (patches->n_patches > 0)
                 qsort(patches->patches, patches->n_patches, sizeof(SysfsPatch),
                       patches->exact_order ? compare_stack_order : compare_load_order);
-        return 0;
 }
 
-int livepatch_sysfs_read(int root_fd, SysfsPatches **ret) {
+int livepatch_sysfs_read(int root_fd, SysfsPatches **ret, SysfsModules **ret_modules) {
         _cleanup_sysfs_patches_free_ SysfsPatches *patches = NULL;
+        _cleanup_sysfs_modules_free_ SysfsModules *modules = NULL;
         _cleanup_closedir_ DIR *d = NULL;
         struct dirent *de;
         int r;
@@ -267,11 +260,14 @@ int livepatch_sysfs_read(int root_fd, SysfsPatches **ret) {
         if (errno != 0)
                 return -errno;
 
-        r = set_load_order(root_fd, patches);
+        r = livepatch_sysfs_read_modules(root_fd, &modules);
         if (r < 0)
                 return r;
+        set_order(patches, modules);
 
         *ret = TAKE_PTR(patches);
+        if (ret_modules)
+                *ret_modules = TAKE_PTR(modules);
         return 0;
 }
 

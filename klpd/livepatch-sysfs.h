@@ -15,35 +15,6 @@
 
 #include "policy/model.h"
 
-typedef struct SysfsPatch {
-        char *name;
-        bool enabled;
-        bool transition;
-        int replace;                /* 1, 0; -1: this kernel doesn't say (before 6.12) */
-        int stack_order;            /* 1 is the bottom; -1: this kernel doesn't say (before 7.2) */
-        unsigned load_order;        /* of its module, by /proc/modules: a lower one was loaded earlier */
-        /* sympos as the patch gave it; nops of an atomic replace are among them */
-        PatchFunction *functions;
-        size_t n_functions;
-        char **objects;             /* also those without functions, such as the shim's own */
-        char **objects_patched;     /* the ones of them that are loaded and patched now */
-} SysfsPatch;
-
-typedef struct SysfsPatches {
-        /* by stack_order where the kernel says it, else by load_order; bottom first */
-        SysfsPatch *patches;
-        size_t n_patches;
-        bool exact_order;           /* stack_order was there for all of them */
-} SysfsPatches;
-
-int livepatch_sysfs_read(int root_fd, SysfsPatches **ret);
-SysfsPatches *sysfs_patches_free(SysfsPatches *p); /* NULL is fine; returns NULL */
-DEFINE_CLEANUP(SysfsPatches *, sysfs_patches_free);
-#define _cleanup_sysfs_patches_free_ _cleanup_(sysfs_patches_freep)
-
-/* One patch's two switches, without the rest. -ENOENT: the core has no such patch (any more). */
-int livepatch_sysfs_read_patch(int root_fd, const char *name, bool *ret_enabled, bool *ret_transition);
-
 typedef struct SysfsModule {
         char *name;
         unsigned load_order;        /* 0 was loaded first */
@@ -68,11 +39,45 @@ SysfsModules *sysfs_modules_free(SysfsModules *m); /* NULL is fine; returns NULL
 DEFINE_CLEANUP(SysfsModules *, sysfs_modules_free);
 #define _cleanup_sysfs_modules_free_ _cleanup_(sysfs_modules_freep)
 
+/* How often a module is used, -1 as above. -ENOENT: not loaded. */
+int livepatch_sysfs_read_refcount(int root_fd, const char *name, int *ret);
+
 /* One module, any. *ret: free with sysfs_module_free(). -ENOENT: not loaded. */
 int livepatch_sysfs_read_module(int root_fd, const char *name, SysfsModule **ret);
 SysfsModule *sysfs_module_free(SysfsModule *m);
 DEFINE_CLEANUP(SysfsModule *, sysfs_module_free);
 #define _cleanup_sysfs_module_free_ _cleanup_(sysfs_module_freep)
+
+typedef struct SysfsPatch {
+        char *name;
+        bool enabled;
+        bool transition;
+        int replace;                /* 1, 0; -1: this kernel doesn't say (before 6.12) */
+        int stack_order;            /* 1 is the bottom; -1: this kernel doesn't say (before 7.2) */
+        unsigned load_order;        /* of its module, by /proc/modules: a lower one was loaded earlier */
+        /* sympos as the patch gave it; nops of an atomic replace are among them */
+        PatchFunction *functions;
+        size_t n_functions;
+        char **objects;             /* also those without functions, such as the shim's own */
+        char **objects_patched;     /* the ones of them that are loaded and patched now */
+} SysfsPatch;
+
+typedef struct SysfsPatches {
+        /* by stack_order where the kernel says it, else by load_order; bottom first */
+        SysfsPatch *patches;
+        size_t n_patches;
+        bool exact_order;           /* stack_order was there for all of them */
+} SysfsPatches;
+
+/* Livepatches and, since their order may depend on it, the modules read right after them: *ret_modules, as by
+ * livepatch_sysfs_read_modules(), for those who want them, too (else NULL). */
+int livepatch_sysfs_read(int root_fd, SysfsPatches **ret, SysfsModules **ret_modules);
+SysfsPatches *sysfs_patches_free(SysfsPatches *p); /* NULL is fine; returns NULL */
+DEFINE_CLEANUP(SysfsPatches *, sysfs_patches_free);
+#define _cleanup_sysfs_patches_free_ _cleanup_(sysfs_patches_freep)
+
+/* One patch's two switches, without the rest. -ENOENT: the core has no such patch (any more). */
+int livepatch_sysfs_read_patch(int root_fd, const char *name, bool *ret_enabled, bool *ret_transition);
 
 /* Facts of the host that the rule `ready` asks for. Strings are owned by this struct. */
 typedef struct SysfsHost {

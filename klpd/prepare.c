@@ -58,6 +58,13 @@ static int plan_failure(Failure *failure, int r, const PolicyError *error) {
 }
 
 /* What doesn't concern the request's patch, but whether this host can be changed at all. */
+static int require_livepatch(bool livepatch, Failure *failure) {
+        if (livepatch)
+                return 0;
+        return failure_set(failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
+                           "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
+}
+
 static int world_read_host(const World *w, HostFacts *ret, Failure *failure) {
         int r;
 
@@ -65,10 +72,7 @@ static int world_read_host(const World *w, HostFacts *ret, Failure *failure) {
         if (r < 0)
                 return failure_set(failure, r, ERROR_FAILED, "Can't read the state of the host: %s",
                                    strerror(-r));
-        if (!ret->livepatch)
-                return failure_set(failure, -EOPNOTSUPP, ERROR_UNSUPPORTED,
-                                   "This kernel has no livepatch support (/sys/kernel/livepatch is missing)");
-        return 0;
+        return require_livepatch(ret->livepatch, failure);
 }
 
 int world_plan(const World *w, const JobSpec *spec, const Candidate *c, Inventory *known, Plan **ret,
@@ -312,12 +316,11 @@ static int preparation_resolve(Preparation *p, Patch **ret, Failure *failure) {
         const World *w = p->world;
         const RepositoryEntry *entry;
         PolicyError error = {};
-        HostFacts host;
         Request request;
         int r;
 
         /* Which patch is meant doesn't matter where none can be used. */
-        r = world_read_host(w, &host, failure);
+        r = require_livepatch(w->hands->vtable->has_livepatch(w->hands), failure);
         if (r < 0)
                 return r;
         if (p->spec->patch) {

@@ -289,7 +289,7 @@ static int show(Vm *vm) {
 
         show_shim(vm);
 
-        r = livepatch_sysfs_read(vm->root_fd, &patches);
+        r = livepatch_sysfs_read(vm->root_fd, &patches, &modules);
         if (r < 0)
                 return r;
         for (size_t i = 0; i < patches->n_patches; i++) {
@@ -301,9 +301,6 @@ static int show(Vm *vm) {
                        strv_length(p->objects_patched), p->replace, p->stack_order);
         }
 
-        r = livepatch_sysfs_read_modules(vm->root_fd, &modules);
-        if (r < 0)
-                return r;
         for (size_t i = 0; i < modules->n_modules; i++)
                 printf("module %s order %u refcount %d live %d build id %s\n", modules->modules[i].name,
                        modules->modules[i].load_order, modules->modules[i].refcount,

@@ -39,7 +39,7 @@ static void test_kernel_without_livepatch_is_named_so(void **state) {
         Tree *t = *state;
         SysfsPatches *p;
 
-        assert_int_equal(livepatch_sysfs_read(t->fd, &p), -EOPNOTSUPP);
+        assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), -EOPNOTSUPP);
 }
 
 static void test_patches_come_in_order_of_loading(void **state) {
@@ -53,7 +53,7 @@ static void test_patches_come_in_order_of_loading(void **state) {
                    "klp_shim 20480 2 a_young,b_old, Live 0x0000000000000000 (OE)\n"
                    "b_old 16384 1 - Live 0x0000000000000000 (OEK)\n");
 
-        assert_int_equal(livepatch_sysfs_read(t->fd, &p), 0);
+        assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), 0);
         assert_int_equal(p->n_patches, 2);
         assert_false(p->exact_order);
         assert_string_equal(p->patches[0].name, "b_old");
@@ -81,7 +81,7 @@ static void test_stack_order_wins_where_the_kernel_says_it(void **state) {
                    "a_young 16384 1 - Live 0x0000000000000000 (OEK)\n"
                    "b_old 16384 1 - Live 0x0000000000000000 (OEK)\n");
 
-        assert_int_equal(livepatch_sysfs_read(t->fd, &p), 0);
+        assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), 0);
         assert_true(p->exact_order);
         assert_string_equal(p->patches[0].name, "a_young");
         assert_int_equal(p->patches[1].replace, 1);
@@ -95,7 +95,7 @@ static void test_what_the_kernel_would_not_write_is_refused(void **state) {
                 SysfsPatches *p;
 
                 add_patch(t, "x", bad[i], "0\n");
-                assert_int_equal(livepatch_sysfs_read(t->fd, &p), -EBADMSG);
+                assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), -EBADMSG);
         }
 }
 
@@ -105,7 +105,7 @@ static void test_functions_need_a_symbol_position(void **state) {
 
         add_patch(t, "x", "1\n", "0\n");
         tree_mkdir(t, "sys/kernel/livepatch/x/vmlinux/broken");
-        assert_int_equal(livepatch_sysfs_read(t->fd, &p), -EBADMSG);
+        assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), -EBADMSG);
 }
 
 static void test_a_patch_that_is_half_gone_is_left_out(void **state) {
@@ -115,7 +115,7 @@ static void test_a_patch_that_is_half_gone_is_left_out(void **state) {
         add_patch(t, "x", "1\n", "0\n");
         tree_mkdir(t, "sys/kernel/livepatch/going");
         tree_write(t, "proc/modules", "x 16384 1 - Live 0x0 (K)\n");
-        assert_int_equal(livepatch_sysfs_read(t->fd, &p), 0);
+        assert_int_equal(livepatch_sysfs_read(t->fd, &p, NULL), 0);
         assert_int_equal(p->n_patches, 1);
 }
 
@@ -168,6 +168,33 @@ static void test_modules_have_count_taint_and_build_id(void **state) {
         assert_int_equal(livepatch_sysfs_read_module(t->fd, "klp-a", &one), 0);
         one = sysfs_module_free(one);
         assert_int_equal(livepatch_sysfs_read_module(t->fd, "none", &one), -ENOENT);
+}
+
+static void test_a_reference_count_is_the_module_s_own_file_or_the_list_s(void **state) {
+        int n = 42;
+        Tree *t = *state;
+
+        tree_write(t, "proc/modules",
+                   "klp_listed 16384 2 - Live 0x0000000000000000 (K)\n"
+                   "klp_going 16384 -1 - Unloading 0x0000000000000000 (OEK-)\n"
+                   "klp_fixed 4096 - - Live 0x0000000000000000 (K)\n");
+        tree_write(t, "sys/module/klp_own/refcnt", "3\n");
+        tree_write(t, "sys/module/klp_going/refcnt", "-1\n");
+        tree_mkdir(t, "sys/module/built_in");
+
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "klp_own", &n), 0);
+        assert_int_equal(n, 3);
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "klp_listed", &n), 0);
+        assert_int_equal(n, 2);
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "klp-listed", &n), 0);
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "klp_going", &n), 0);
+        assert_int_equal(n, -1);
+        n = 42;
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "built_in", &n), -ENOENT);
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "../module/klp_own", &n), -ENOENT);
+        assert_int_equal(n, 42);
+        assert_int_equal(livepatch_sysfs_read_refcount(t->fd, "klp_fixed", &n), 0);
+        assert_int_equal(n, -1);
 }
 
 static void test_broken_module_lists_are_refused(void **state) {
@@ -282,6 +309,7 @@ int main(void) {
                 T(test_a_patch_that_is_half_gone_is_left_out),
                 T(test_one_patch_by_name),
                 T(test_modules_have_count_taint_and_build_id),
+                T(test_a_reference_count_is_the_module_s_own_file_or_the_list_s),
                 T(test_broken_module_lists_are_refused),
                 T(test_host_facts),
                 T(test_a_bare_host_has_nothing),

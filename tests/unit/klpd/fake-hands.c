@@ -97,6 +97,10 @@ static void fake_listen(Hands *h, const HandsListener *listener) {
 static void fake_configure(Hands *h, uint64_t deadline_usec, unsigned assist_cpus) {
 }
 
+static bool fake_has_livepatch(Hands *h) {
+        return fake(h)->livepatch;
+}
+
 static int fake_read_status(Hands *h, KernelStatus *ret) {
         FakeKernel *k = fake(h);
 
@@ -482,6 +486,7 @@ static const HandsVTable fake_vtable = {
         .free = fake_free,
         .listen = fake_listen,
         .configure = fake_configure,
+        .has_livepatch = fake_has_livepatch,
         .read_status = fake_read_status,
         .read_inventory = fake_read_inventory,
         .read_host_facts = fake_read_host_facts,
