@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* klp_demo_2 for tools that know only plain patches: see klp_demo_plain.h. */
+#define KLP_DEMO_PLAIN_REPLACE	true
+#define KLP_DEMO_HAS_ASYNC
+#include "klp_demo_plain.h"
