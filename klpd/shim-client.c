@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See shim-client.h. Two sockets: one for requests, used synchronously, and one that listens to two
- * multicast groups, the generic netlink controller's (families that come and go) and, while the shim is
- * there, its events. Messages are taken from recv() as bytes and read by shim-client-message.c; libnl makes
- * sockets, looks up families and builds requests.
+ * See shim-client.h. Two sockets (shim-socket.h): one for requests, used synchronously, and one that listens to two
+ * multicast groups, the generic netlink controller's (families that come and go) and, while the shim is there, its
+ * events.
  */
 #include "klpd/shim-client.h"
 
 #include <linux/genetlink.h>
 #include <netlink/genl/ctrl.h>
-#include <netlink/genl/family.h>
-#include <netlink/genl/genl.h>
-#include <netlink/netlink.h>
-#include <poll.h>
 #include <stdio.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "klpd/shim-client-message.h"
+#include "klpd/shim-socket.h"
 
 #define RECEIVE_SIZE 65536U /* dumps come in pieces of at most 32 KiB */
 #define EVENT_QUEUE_BYTES (4 * 1024 * 1024)
@@ -42,260 +39,31 @@ struct ShimClient {
         uint8_t buffer[RECEIVE_SIZE] __attribute__((aligned(8)));
 };
 
-static void nl_socket_freep(struct nl_sock **s) {
-        if (*s)
-                nl_socket_free(*s);
-}
-#define _cleanup_nl_socket_free_ _cleanup_(nl_socket_freep)
-
-static void nlmsg_freep(struct nl_msg **m) {
-        if (*m)
-                nlmsg_free(*m);
-}
-#define _cleanup_nlmsg_free_ _cleanup_(nlmsg_freep)
-
-static int nl_to_errno(int r) {
-        switch (r < 0 ? -r : r) {
-        case NLE_SUCCESS:
-                return 0;
-        case NLE_OBJ_NOTFOUND:
-        case NLE_NODEV:
-                return -ENOENT;
-        case NLE_PERM:
-        case NLE_NOACCESS:
-                return -EPERM;
-        case NLE_NOMEM:
-                return -ENOMEM;
-        case NLE_AF_NOSUPPORT:
-        case NLE_PROTO_MISMATCH:
-                return -EAFNOSUPPORT;
-        default:
-                return -EIO;
-        }
-}
-
-static int socket_new(struct nl_sock **ret) {
-        _cleanup_nl_socket_free_ struct nl_sock *s = NULL;
-        int one = 1, r;
-
-        s = nl_socket_alloc();
-        if (!s)
-                return -ENOMEM;
-        nl_socket_disable_auto_ack(s);
-
-        r = genl_connect(s);
-        if (r < 0)
-                return nl_to_errno(r);
-
-        /* Texts of refusals, without our own request echoed in front of them. */
-        if (setsockopt(nl_socket_get_fd(s), SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof(one)) < 0 ||
-            setsockopt(nl_socket_get_fd(s), SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof(one)) < 0)
-                return -errno;
-
-        *ret = TAKE_PTR(s);
-        return 0;
-}
-
-/* One datagram from the kernel, and nobody else. -EAGAIN: none within timeout (negative: for ever). */
-static int receive(int fd, int timeout_msec, void *buffer, size_t size, size_t *ret_size) {
-        struct sockaddr_nl from = {};
-        struct iovec iov = { .iov_base = buffer, .iov_len = size };
-        struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1};
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        ssize_t n;
-        int r;
-
-        for (;;) {
-                /* Mostly the kernel has answered before it returned from the call that asked. */
-                n = recvmsg(fd, &m, MSG_DONTWAIT);
-                if (n >= 0 && from.nl_pid == 0)
-                        break;
-                if (n < 0 && errno != EINTR && errno != EAGAIN)
-                        return -errno;
-                if (n >= 0 || errno != EAGAIN)
-                        continue;
-                r = poll(&p, 1, timeout_msec);
-                if (r < 0 && errno != EINTR)
-                        return -errno;
-                if (r == 0)
-                        return -EAGAIN;
-        }
-
-        if (m.msg_flags & MSG_TRUNC)
-                return -EBADMSG;
-        *ret_size = (size_t) n;
-        return 0;
-}
-
-typedef int (*MessageHandler)(const struct nlmsghdr *h, void *userdata);
-
-typedef struct Transaction {
-        uint32_t seq;
-        bool dump;
-        bool done;
-        bool interrupted; /* the kernel says that the dump isn't of one moment */
-        MessageHandler handler;
-        void *userdata;
-        PolicyError *error;
-} Transaction;
-
-static int transaction_error(const struct nlmsghdr *h, Transaction *t) {
-        char text[256];
-        int r, e;
-
-        r = shim_message_error(h, &e, text, sizeof(text));
-        if (r < 0)
-                return policy_error_set(t->error, r, "klp_shim sent a broken answer");
-        if (e < 0)
-                return policy_error_set(t->error, e, "%s", text[0] ? text : strerror(-e));
-        t->done = true; /* acknowledged */
-        return 0;
-}
-
-static int transaction_message(const struct nlmsghdr *h, Transaction *t) {
-        int r;
-
-        if (h->nlmsg_seq != t->seq)
-                return 0; /* a leftover of a request that was given up */
-        if (h->nlmsg_flags & NLM_F_DUMP_INTR)
-                t->interrupted = true;
-
-        switch (h->nlmsg_type) {
-        case NLMSG_NOOP:
-                return 0;
-        case NLMSG_ERROR:
-                return transaction_error(h, t);
-        case NLMSG_OVERRUN:
-                return policy_error_set(t->error, -EBADMSG, "klp_shim's answer overran");
-        case NLMSG_DONE:
-                t->done = true;
-                if (h->nlmsg_len >= NLMSG_LENGTH(sizeof(int))) {
-                        int e;
-
-                        memcpy(&e, NLMSG_DATA(h), sizeof(e));
-                        if (e < 0)
-                                return policy_error_set(t->error, e < -4095 ? -EBADMSG : e,
-                                                        "klp_shim gave up a dump: %s", strerror(-e));
-                }
-                return 0;
-        default:
-                if (t->handler) {
-                        r = t->handler(h, t->userdata);
-                        if (r == -EAGAIN)
-                                /* read on, so that the socket is empty for the next attempt */
-                                t->interrupted = true;
-                        else if (r < 0)
-                                return policy_error_set(
-                                                t->error, r,
-                                                "klp_shim sent a message that breaks its protocol: %s",
-                                                strerror(-r));
-                }
-                if (!t->dump && t->handler)
-                        t->done = true;
-                return 0;
-        }
-}
-
-/* Sends a request and hands every message of the answer to handler. */
-static int transact(struct nl_sock *s, uint8_t *buffer, size_t size, struct nl_msg *msg, int timeout_msec,
-                    Transaction *t) {
-        int r;
-
-        if (nl_send(s, msg) < 0)
-                return policy_error_set(t->error, -errno, "can't send to klp_shim: %s", strerror(errno));
-
-        while (!t->done) {
-                const struct nlmsghdr *h;
-                const void *p = buffer;
-                bool broken;
-                size_t n;
-
-                r = receive(nl_socket_get_fd(s), timeout_msec, buffer, size, &n);
-                if (r == -EAGAIN)
-                        return policy_error_set(t->error, -ETIMEDOUT, "klp_shim doesn't answer");
-                if (r < 0)
-                        return policy_error_set(t->error, r, "can't receive from klp_shim: %s",
-                                                strerror(-r));
-
-                while (!t->done && (h = shim_message_next(&p, &n, &broken))) {
-                        r = transaction_message(h, t);
-                        if (r < 0)
-                                return r;
-                }
-                if (!t->done && broken)
-                        return policy_error_set(t->error, -EBADMSG,
-                                                "klp_shim sent a message with a wrong length");
-        }
-
-        return t->interrupted ? policy_error_set(t->error, -EAGAIN,
-                                                 "the kernel's livepatches changed while they were read")
-                              : 0;
-}
-
-static int request_new(int family, enum klp_shim_cmd command, int flags, uint32_t seq, struct nl_msg **ret) {
-        _cleanup_nlmsg_free_ struct nl_msg *msg = NULL;
-
-        msg = nlmsg_alloc();
-        if (!msg)
-                return -ENOMEM;
-        if (!genlmsg_put(msg, NL_AUTO_PORT, seq, family, 0, NLM_F_REQUEST | flags, (uint8_t) command,
-                         KLP_SHIM_GENL_VERSION))
-                return -ENOMEM;
-
-        *ret = TAKE_PTR(msg);
-        return 0;
-}
-
-static int query(ShimClient *c, enum klp_shim_cmd command, bool dump, MessageHandler handler, void *userdata,
+static int query(ShimClient *c, enum klp_shim_cmd command, bool dump, ShimMessageHandler handler, void *userdata,
                  PolicyError *error) {
         _cleanup_nlmsg_free_ struct nl_msg *msg = NULL;
-        Transaction t = { .dump = dump, .handler = handler, .userdata = userdata, .error = error };
+        ShimExchange x = { .dump = dump, .handler = handler, .userdata = userdata, .error = error };
         int r;
 
         if (c->family == 0)
                 return policy_error_set(error, c->problem_errno, "%s", c->problem);
 
-        t.seq = ++c->next_request;
-        r = request_new(c->family, command, dump ? NLM_F_DUMP : 0, t.seq, &msg);
+        x.seq = ++c->next_request;
+        r = shim_request_new(c->family, command, dump ? NLM_F_DUMP : 0, x.seq, &msg);
         if (r < 0)
                 return policy_error_set(error, r, "%s", strerror(-r));
 
-        r = transact(c->request, c->buffer, sizeof(c->buffer), msg, DUMP_TIMEOUT_MSEC, &t);
+        r = shim_socket_exchange(c->request, c->buffer, sizeof(c->buffer), msg, DUMP_TIMEOUT_MSEC, &x);
         if (r < 0 && r != -EAGAIN) {
                 struct nl_sock *fresh;
 
                 /* What may be left of a dump would be in the way of the next one: a new socket has nothing
                  * of it. */
-                if (socket_new(&fresh) >= 0) {
+                if (shim_socket_new(&fresh) >= 0) {
                         nl_socket_free(c->request);
                         c->request = fresh;
                 }
         }
-        return r;
-}
-
-/*
- * The number of the family, from a dump of all of them: asking for it by name would make the kernel run
- * modprobe for it, and klpd decides itself when the shim is loaded.
- */
-static int find_family(struct nl_sock *s, int *ret) {
-        struct genl_family *family;
-        struct nl_cache *cache;
-        int r;
-
-        r = genl_ctrl_alloc_cache(s, &cache);
-        if (r < 0)
-                return nl_to_errno(r);
-
-        family = genl_ctrl_search_by_name(cache, KLP_SHIM_GENL_NAME);
-        if (family) {
-                *ret = (int) genl_family_get_id(family);
-                r = 0;
-                genl_family_put(family);
-        } else
-                r = -ENOENT;
-
-        nl_cache_free(cache);
         return r;
 }
 
@@ -336,7 +104,7 @@ static int connect_family(ShimClient *c) {
         ShimInfo info;
         int r;
 
-        r = find_family(c->request, &c->family);
+        r = shim_find_family(c->request, &c->family);
         if (r < 0) {
                 c->family = 0;
                 return forget_family(c, r,
@@ -441,7 +209,7 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
                 size_t n;
                 int r;
 
-                r = receive(fd, 0, buffer, sizeof(buffer), &n);
+                r = shim_socket_receive(fd, 0, buffer, sizeof(buffer), &n);
                 if (r == -EAGAIN)
                         return 0;
                 /* ENOBUFS: the queue ran over; others: whatever it was, events may be missing */
@@ -463,7 +231,7 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
 static int listen_new(sd_event *event, ShimClient *c) {
         int size = EVENT_QUEUE_BYTES, r;
 
-        r = socket_new(&c->listener);
+        r = shim_socket_new(&c->listener);
         if (r < 0)
                 return r;
         /* Without CAP_NET_ADMIN the default has to do. */
@@ -491,7 +259,7 @@ int shim_client_new(sd_event *event, const ShimHandlers *handlers, void *userdat
         if (!c)
                 return -ENOMEM;
 
-        r = socket_new(&c->request);
+        r = shim_socket_new(&c->request);
         if (r < 0)
                 return r;
         if (event) {
@@ -655,29 +423,4 @@ int shim_client_tasks(ShimClient *c, size_t max, ShimTask **ret, size_t *ret_n, 
         *ret = l.tasks;
         *ret_n = l.n;
         return 0;
-}
-
-int shim_enable(const char *name, uint64_t generation, PolicyError *error) {
-        _cleanup_nl_socket_free_ struct nl_sock *s = NULL;
-        _cleanup_nlmsg_free_ struct nl_msg *msg = NULL;
-        uint8_t buffer[8192] __attribute__((aligned(8)));
-        Transaction t = { .seq = 1, .error = error };
-        int family, r;
-
-        r = socket_new(&s);
-        if (r < 0)
-                return policy_error_set(error, r, "can't open a netlink socket: %s", strerror(-r));
-        r = find_family(s, &family);
-        if (r < 0)
-                return policy_error_set(error, r, "the kernel module klp_shim isn't loaded");
-
-        r = request_new(family, KLP_SHIM_CMD_ENABLE, NLM_F_ACK, t.seq, &msg);
-        if (r < 0)
-                return policy_error_set(error, r, "%s", strerror(-r));
-        if (nla_put_string(msg, KLP_SHIM_A_NAME, name) < 0 ||
-            nla_put_u64(msg, KLP_SHIM_A_GENERATION, generation) < 0)
-                return policy_error_set(error, -ENOMEM, "%s", strerror(ENOMEM));
-
-        /* As long as it takes: whoever waits for us has a deadline. */
-        return transact(s, buffer, sizeof(buffer), msg, -1, &t);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * klpd's side of the netlink protocol of klp_shim (shim/klp_shim_abi.h): the only file that knows libnl.
+ * klpd's side of the netlink protocol of klp_shim (shim/klp_shim_abi.h). Only this and shim-socket.h know libnl.
  *
  * Model: one ShimClient for the life of the program. It watches the family come and go (the kernel's own
  * notifications of generic netlink, no polling), joins the group of events when the family is there, and
