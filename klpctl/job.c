@@ -56,17 +56,6 @@ static uint64_t monotonic(void) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
 }
 
-static int set_string(char **field, const char *s) {
-        char *copy = strdup(s);
-
-        if (!copy)
-                return -ENOMEM;
-
-        free(*field);
-        *field = copy;
-        return 0;
-}
-
 static void progress_clear(Job *j) {
         if (j->progress_shown)
                 fputs("\r\x1b[K", stderr);
@@ -105,7 +94,7 @@ static int format_blockers(json_object *tasks, char **ret) {
         if (!text)
                 return -ENOMEM;
         if (n == 0) /* SEMANTICS.md: an empty list may mean idle CPUs, which have no entry */
-                return set_string(ret, "no task that can be listed (idle CPUs?)");
+                return free_and_strdup(ret, "no task that can be listed (idle CPUs?)");
 
         for (size_t i = 0; i < n && i < 4; i++) {
                 json_object *task = json_item(tasks, i);
@@ -174,11 +163,11 @@ static int on_interrupt(sd_event_source *s, const struct signalfd_siginfo *si, v
 }
 
 static int set_properties(Job *j, json_object *o) {
-        if (json_has(o, "Step") && set_string(&j->step, json_string(o, "Step")) < 0)
+        if (json_has(o, "Step") && free_and_strdup(&j->step, json_string(o, "Step")) < 0)
                 return -ENOMEM;
-        if (json_has(o, "Patch") && set_string(&j->patch, json_string(o, "Patch")) < 0)
+        if (json_has(o, "Patch") && free_and_strdup(&j->patch, json_string(o, "Patch")) < 0)
                 return -ENOMEM;
-        if (json_has(o, "Type") && set_string(&j->type, json_string(o, "Type")) < 0)
+        if (json_has(o, "Type") && free_and_strdup(&j->type, json_string(o, "Type")) < 0)
                 return -ENOMEM;
         if (!streq_ptr(j->step, "settle")) {
                 free(j->blockers);
@@ -464,7 +453,7 @@ static int parse_job_path(Job *j, sd_bus_message *reply) {
         if (parse_u32(number + (*number == '_'), &j->id) < 0)
                 return -EBADMSG;
 
-        return set_string(&j->path, path);
+        return free_and_strdup(&j->path, path);
 }
 
 /* Whether there was a job or not: what is to be shown of its end. */

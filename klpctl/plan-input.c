@@ -137,7 +137,7 @@ static char *manifest_path(const char *path) {
 }
 
 static int fill(char **field, const char *value) {
-        return *field || !value ? 0 : patch_set(field, value);
+        return *field || !value ? 0 : free_and_strdup(field, value);
 }
 
 /* A plain module's manifest says what its author couldn't put into it; name, kernel and content are the
@@ -156,7 +156,7 @@ static int merge_manifest(Ctl *c, const char *path, const Patch *module, Patch *
         }
 
         p->kind = PATCH_PLAIN;
-        if (patch_set(&p->name, module->name) < 0 || patch_set(&p->kernel, module->kernel) < 0 ||
+        if (free_and_strdup(&p->name, module->name) < 0 || free_and_strdup(&p->kernel, module->kernel) < 0 ||
             fill(&p->build_id, module->build_id) < 0 || fill(&p->srcversion, module->srcversion) < 0 ||
             fill(&p->digest, module->digest) < 0)
                 return ctl_oom(c);

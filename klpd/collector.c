@@ -158,7 +158,7 @@ void collector_load(Collector *c) {
 static void collector_tell(Collector *c, Item *item, const char *why, bool for_good) {
         AuditRecord *record;
 
-        if (patch_set(&item->why, why) < 0)
+        if (free_and_strdup(&item->why, why) < 0)
                 log_error("Out of memory");
         if (item->told)
                 return;

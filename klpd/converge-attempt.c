@@ -85,16 +85,6 @@ static bool pair_is(const FleetAttempt *a, const FleetDecision *d) {
                streq(a->content, fleet_decision_content(d, content, sizeof(content)));
 }
 
-static int copy_text(char **field, const char *s) {
-        char *copy = s ? strdup(s) : NULL;
-
-        if (s && !copy)
-                return -ENOMEM;
-        free(*field);
-        *field = copy;
-        return 0;
-}
-
 /* One more try, on disk. The slot that was granted goes into it, or stays in it. */
 static int attempt_begin(Converge *c, uint32_t job) {
         FleetAttempt *a = &c->record.attempt;
@@ -102,11 +92,11 @@ static int attempt_begin(Converge *c, uint32_t job) {
                     streq_ptr(a->boot_id, c->manager->world.boot_id);
         int r;
 
-        r = copy_text(&a->document, c->goal_document);
+        r = free_and_strdup(&a->document, c->goal_document);
         if (r >= 0)
-                r = copy_text(&a->content, c->goal_content);
+                r = free_and_strdup(&a->content, c->goal_content);
         if (r >= 0)
-                r = copy_text(&a->boot_id, c->manager->world.boot_id);
+                r = free_and_strdup(&a->boot_id, c->manager->world.boot_id);
         if (r < 0)
                 return r;
         if (!a->slot)
@@ -289,7 +279,7 @@ static void refuse(Converge *c, const FleetDecision *d, const char *why) {
         if (!streq_ptr(c->refused, why)) {
                 (void) snprintf(text, sizeof(text), "The fleet document's goal %s isn't brought about: %s",
                                 c->goal_content ?: "", why);
-                (void) copy_text(&c->refused, why);
+                (void) free_and_strdup(&c->refused, why);
                 converge_audit(c, "policy", LOG_WARNING, d, text);
         }
         (void) converge_retry_at(c, c->refused_until_usec);
@@ -362,7 +352,7 @@ static int make_job_spec(Converge *c, const Plan *plan, JobSpec **ret) {
                 if (!p)
                         return -EINVAL;
                 spec->kind = direction(c, p);
-                if (copy_text(&spec->patch, p->name) < 0)
+                if (free_and_strdup(&spec->patch, p->name) < 0)
                         return -ENOMEM;
         }
         if (plan->intermediate) {
@@ -440,17 +430,17 @@ static int make_plan_spec(const FleetDecision *d, JobSpec **ret) {
         spec->level = request.request.level;
         (void) snprintf(reason, sizeof(reason), "fleet rule %.100s of %.120s", d->rule->name,
                         d->rule->document->source);
-        r = copy_text(&spec->reason, reason);
+        r = free_and_strdup(&spec->reason, reason);
         if (r >= 0)
-                r = copy_text(&spec->patch, request.request.patch);
+                r = free_and_strdup(&spec->patch, request.request.patch);
         if (r >= 0)
-                r = copy_text(&spec->vendor, request.request.vendor);
+                r = free_and_strdup(&spec->vendor, request.request.vendor);
         if (r >= 0)
-                r = copy_text(&spec->stream, request.request.stream);
+                r = free_and_strdup(&spec->stream, request.request.stream);
         if (r >= 0)
-                r = copy_text(&spec->digest, file.pinned_digest);
+                r = free_and_strdup(&spec->digest, file.pinned_digest);
         if (r >= 0)
-                r = copy_text(&spec->digest_by, file.pinned_by);
+                r = free_and_strdup(&spec->digest_by, file.pinned_by);
         if (r >= 0 && request.request.intermediates)
                 r = strv_copy(request.request.intermediates, &spec->intermediates);
         if (r < 0)
@@ -466,9 +456,9 @@ static int plan_goal(Converge *c, const FleetDecision *d) {
         converge_abandon_plan(c);
         r = make_plan_spec(d, &c->spec);
         if (r >= 0)
-                r = copy_text(&c->goal_document, d->rule->document->digest);
+                r = free_and_strdup(&c->goal_document, d->rule->document->digest);
         if (r >= 0)
-                r = copy_text(&c->goal_content, fleet_decision_content(d, content, sizeof(content)));
+                r = free_and_strdup(&c->goal_content, fleet_decision_content(d, content, sizeof(content)));
         if (r >= 0)
                 r = prepare(&c->manager->world, c->spec, on_prepared, c, &c->preparation);
         if (r < 0)
@@ -530,7 +520,7 @@ static void note_failure(Converge *c, const Transaction *t) {
 
         for (unsigned i = 1; i < a->tries && wait < RETRY_LAST_USEC; i++)
                 wait *= 2;
-        (void) copy_text(&c->failure, *failure_message(&t->failure) ? failure_message(&t->failure)
+        (void) free_and_strdup(&c->failure, *failure_message(&t->failure) ? failure_message(&t->failure)
                                                                     : transaction_result_to_string(t->result));
         c->retry_usec = now_usec(CLOCK_MONOTONIC) + wait;
         r = converge_retry_at(c, c->retry_usec);
@@ -579,7 +569,7 @@ void converge_job_finished(Converge *c, const Transaction *t) {
                 (void) snprintf(text, sizeof(text), "%s of '%s' by uid %u%s%.200s",
                                 request_kind_to_string(t->spec->kind), transaction_patch_name(t),
                                 (unsigned) t->spec->uid, t->spec->reason ? ": " : "", t->spec->reason ?: "");
-                (void) copy_text(&c->by_hand, text);
+                (void) free_and_strdup(&c->by_hand, text);
         }
         converge_kick(c);
 }
@@ -599,7 +589,7 @@ bool converge_note_override(Converge *c, const FleetDecision *d) {
         if (!moved || d->action == FLEET_ACTION_NONE)
                 return false; /* nothing of the rule's stream, or just what the document wants */
         (void) snprintf(stream, sizeof(stream), "%s/%s", d->rule->vendor, d->rule->stream);
-        if (copy_text(&record->override_stream, stream) < 0 || copy_text(&record->override_by, by) < 0)
+        if (free_and_strdup(&record->override_stream, stream) < 0 || free_and_strdup(&record->override_by, by) < 0)
                 return false;
         record->overridden = true;
         record->override_usec = converge_now(c);

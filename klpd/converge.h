@@ -128,6 +128,8 @@ uint64_t converge_now(const Converge *c);
 int converge_record_write(Converge *c);
 void converge_set_phase(Converge *c, ConvergePhase phase, const char *message);
 void converge_audit(Converge *c, const char *result, int priority, const FleetDecision *d, const char *text);
+void converge_tell(Converge *c, const FleetDecision *d, const FleetHost *host);
+void converge_fill_status(Converge *c, const FleetDecision *d);
 /* CLOCK_MONOTONIC, and never before: a relative timer counts from when the loop woke up, and would come too early. */
 int converge_retry_at(Converge *c, uint64_t usec);
 

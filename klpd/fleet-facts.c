@@ -189,11 +189,11 @@ int fleet_facts_read(int root_fd, FleetFacts *ret, PolicyError *error) {
         if (error)
                 *error = (PolicyError) {};
         if (sysfs_read_text(root_fd, "proc/sys/kernel/hostname", text, sizeof(text)) >= 0 && *text)
-                r = patch_set(&f.hostname, text);
+                r = free_and_strdup(&f.hostname, text);
         if (r >= 0 && sysfs_read_text(root_fd, "etc/machine-id", text, sizeof(text)) >= 0 &&
             fleet_host_id(FLEET_SLICE(text), f.host_id) >= 0) {
                 f.has_host_id = true;
-                r = patch_set(&f.machine_id, text);
+                r = free_and_strdup(&f.machine_id, text);
         }
         if (r >= 0)
                 r = read_os(root_fd, &f.os);

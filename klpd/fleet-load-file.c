@@ -47,12 +47,6 @@ static void next_path(const FleetLoader *l, const FleetNext *n, const char *suff
         (void) snprintf(buf, PATH_MAX, "%s%s%s", l->prefix, n->source.path, suffix);
 }
 
-static int copy_text(char **field, const char *s) {
-        free(*field);
-        *field = s ? strdup(s) : NULL;
-        return s && !*field ? -ENOMEM : 0;
-}
-
 /* The same file as before has the same outcome as before. */
 static bool take_same(FleetLoader *l, FleetNext *n) {
         const FleetSource *old = n->keep > 0 ? &l->sources[n->keep - 1] : NULL;
@@ -63,7 +57,7 @@ static bool take_same(FleetLoader *l, FleetNext *n) {
         n->same = true;
         n->source.untimely = old->untimely;
         n->source.timely_usec = old->timely_usec;
-        return copy_text(&n->source.problem, old->problem) >= 0;
+        return free_and_strdup(&n->source.problem, old->problem) >= 0;
 }
 
 /* Signed, by the key that is signer, or not at all (NULL). */

@@ -261,7 +261,7 @@ static int set_sentence(char **field, const char *s) {
         for (char *p = text; *p; p++)
                 if ((unsigned char) *p < ' ' || *p == 0x7f)
                         *p = ' ';
-        return patch_set(field, n > 0 ? text : "unknown");
+        return free_and_strdup(field, n > 0 ? text : "unknown");
 }
 
 static FleetSerial *find_serial(const FleetRecord *r, const char *signer, const char *name) {
@@ -287,9 +287,9 @@ int fleet_record_set_serial(FleetRecord *r, const char *signer, const char *name
         }
         if (r->n_serials >= FLEET_RECORD_SERIALS_MAX)
                 return -E2BIG;
-        k = patch_set(&new.signer, signer);
+        k = free_and_strdup(&new.signer, signer);
         if (k >= 0)
-                k = patch_set(&new.name, name);
+                k = free_and_strdup(&new.name, name);
         if (k >= 0)
                 k = grow((void **) &r->serials, r->n_serials, sizeof(new));
         if (k < 0) {
@@ -326,9 +326,9 @@ int fleet_record_add_failed(FleetRecord *r, const char *document, const char *co
 
         if (fleet_record_find_failed(r, document, content))
                 return 0;
-        k = patch_set(&new.document, document);
+        k = free_and_strdup(&new.document, document);
         if (k >= 0)
-                k = patch_set(&new.content, content);
+                k = free_and_strdup(&new.content, content);
         if (k >= 0)
                 k = set_sentence(&new.reason, reason);
         if (k >= 0 && r->n_failed >= FLEET_RECORD_FAILED_MAX) {

@@ -71,7 +71,7 @@ static int read_digest(JsonReader *r, const JsonValue *value, void *target) {
         q = json_read_string_value(r, value, &s);
         if (q >= 0)
                 q = check_digest(r, s);
-        return q < 0 ? q : patch_set(target, s);
+        return q < 0 ? q : free_and_strdup(target, s);
 }
 
 static int grow(void **list, size_t n, size_t size) {
@@ -354,10 +354,10 @@ int host_record_write(int root_fd, const HostRecord *record) {
 
 int host_mark_add(HostRecord *r, const char *digest, const char *name) {
         HostMark m = {};
-        int k = r->n_mark >= HOST_RECORD_LIST_MAX ? -E2BIG : patch_set(&m.digest, digest);
+        int k = r->n_mark >= HOST_RECORD_LIST_MAX ? -E2BIG : free_and_strdup(&m.digest, digest);
 
         if (k >= 0)
-                k = patch_set(&m.name, name);
+                k = free_and_strdup(&m.name, name);
         if (k >= 0)
                 k = grow((void **) &r->mark, r->n_mark, sizeof(HostMark));
         if (k < 0) {
@@ -393,13 +393,13 @@ static int host_patch_copy(HostPatch *to, const HostPatch *from) {
                         .accept_irreversible = from->accept_irreversible,
                         .replace_foreign = from->replace_foreign,
         };
-        r = patch_set(&to->name, from->name);
+        r = free_and_strdup(&to->name, from->name);
         if (r >= 0)
-                r = patch_set(&to->kernel, from->kernel);
+                r = free_and_strdup(&to->kernel, from->kernel);
         if (r >= 0)
-                r = patch_set(&to->digest, from->digest);
+                r = free_and_strdup(&to->digest, from->digest);
         if (r >= 0)
-                r = patch_set(&to->boot_id, from->boot_id);
+                r = free_and_strdup(&to->boot_id, from->boot_id);
         if (r >= 0)
                 r = strv_copy(from->allow_vendor, &to->allow_vendor);
         if (r >= 0)
@@ -448,11 +448,11 @@ int host_quarantine_add(HostRecord *r, const char *digest, const char *name, con
 
         if (host_quarantine_has(r, digest))
                 return 0;
-        k = patch_set(&q.digest, digest);
+        k = free_and_strdup(&q.digest, digest);
         if (k >= 0)
-                k = patch_set(&q.name, name);
+                k = free_and_strdup(&q.name, name);
         if (k >= 0)
-                k = patch_set(&q.reason, reason);
+                k = free_and_strdup(&q.reason, reason);
         if (k >= 0 && r->n_quarantine >= HOST_RECORD_LIST_MAX)
                 quarantine_drop(r, 0);
         if (k >= 0)

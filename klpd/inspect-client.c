@@ -96,7 +96,7 @@ static int take_content(InspectRequest *q, bool decompressed, InspectResult *res
                 return r;
 
         result->content_fd = fd;
-        return patch_set(&result->patch->digest, digest);
+        return free_and_strdup(&result->patch->digest, digest);
 }
 
 static void result_done(InspectResult *result) {

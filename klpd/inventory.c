@@ -48,12 +48,12 @@ static int set_content(Patch *p, const SysfsModule *module, const char *kernel) 
         int r = 0;
 
         if (module) {
-                r = patch_set(&p->build_id, module->build_id);
+                r = free_and_strdup(&p->build_id, module->build_id);
                 if (r >= 0)
-                        r = patch_set(&p->srcversion, module->srcversion);
+                        r = free_and_strdup(&p->srcversion, module->srcversion);
         }
         if (r >= 0 && !p->kernel)
-                r = patch_set(&p->kernel, kernel);
+                r = free_and_strdup(&p->kernel, kernel);
         return r;
 }
 
@@ -76,17 +76,17 @@ static int copy_lists(Patch *to, const Patch *from) {
                 }
         }
         if (!to->digest) {
-                r = patch_set(&to->digest, from->digest);
+                r = free_and_strdup(&to->digest, from->digest);
                 if (r < 0)
                         return r;
         }
         if (!to->severity) {
-                r = patch_set(&to->severity, from->severity);
+                r = free_and_strdup(&to->severity, from->severity);
                 if (r < 0)
                         return r;
         }
         if (!to->summary)
-                return patch_set(&to->summary, from->summary);
+                return free_and_strdup(&to->summary, from->summary);
         return 0;
 }
 
@@ -127,9 +127,9 @@ static int fill_plain(Patch *p, const Patch *known) {
         p->kind = PATCH_PLAIN;
         p->level = known->level;
         p->cumulative = known->cumulative;
-        r = patch_set(&p->vendor, known->vendor);
+        r = free_and_strdup(&p->vendor, known->vendor);
         if (r >= 0)
-                r = patch_set(&p->stream, known->stream);
+                r = free_and_strdup(&p->stream, known->stream);
         for (size_t i = 0; r >= 0 && i < known->n_states; i++)
                 r = patch_add_state(p, known->states[i].id, known->states[i].version, known->states[i].flags,
                                     known->states[i].name);
@@ -153,9 +153,9 @@ static int builder_add_other(Builder *b, const SysfsPatch *sp) {
         else {
                 p->kind = PATCH_FOREIGN;
                 p->cumulative = sp->replace == 1;
-                r = patch_set(&p->vendor, "");
+                r = free_and_strdup(&p->vendor, "");
                 if (r >= 0)
-                        r = patch_set(&p->stream, "");
+                        r = free_and_strdup(&p->stream, "");
         }
         for (size_t i = 0; r >= 0 && i < sp->n_functions; i++) {
                 r = patch_add_function(p, sp->functions[i].object, sp->functions[i].function,
@@ -175,9 +175,9 @@ static int builder_add_orphan(Builder *b, const ShimPatch *sp) {
 
         r = patch_new(sp->patch->name, &p);
         if (r >= 0)
-                r = patch_set(&p->vendor, sp->patch->vendor);
+                r = free_and_strdup(&p->vendor, sp->patch->vendor);
         if (r >= 0)
-                r = patch_set(&p->stream, sp->patch->stream);
+                r = free_and_strdup(&p->stream, sp->patch->stream);
         for (size_t i = 0; r >= 0 && i < shim->n_states; i++) {
                 const ShimState *st = &shim->states[i];
 

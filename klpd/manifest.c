@@ -21,17 +21,17 @@ static int adopt_content(Patch *manifest, const Patch *inspected) {
         int r;
 
         manifest->kind = inspected->kind;
-        r = patch_set(&manifest->name, inspected->name);
+        r = free_and_strdup(&manifest->name, inspected->name);
         if (r >= 0)
-                r = patch_set(&manifest->kernel, inspected->kernel);
+                r = free_and_strdup(&manifest->kernel, inspected->kernel);
         if (r >= 0)
-                r = patch_set(&manifest->build_id, inspected->build_id);
+                r = free_and_strdup(&manifest->build_id, inspected->build_id);
         if (r >= 0)
-                r = patch_set(&manifest->srcversion, inspected->srcversion);
+                r = free_and_strdup(&manifest->srcversion, inspected->srcversion);
         if (r >= 0)
-                r = patch_set(&manifest->digest, inspected->digest);
+                r = free_and_strdup(&manifest->digest, inspected->digest);
         if (r >= 0 && inspected->kernel_build_id)
-                r = patch_set(&manifest->kernel_build_id, inspected->kernel_build_id);
+                r = free_and_strdup(&manifest->kernel_build_id, inspected->kernel_build_id);
         if (manifest->n_functions > 0)
                 return r;
         for (size_t i = 0; r >= 0 && i < inspected->n_functions; i++)

@@ -251,7 +251,7 @@ static int set_text(Modinfo *m, const char *key, char **field, const char *value
                 return 0;
         r = patch_add_string(&probe, value);
         if (r >= 0)
-                r = patch_set(field, value);
+                r = free_and_strdup(field, value);
         if (r == -EINVAL)
                 return policy_error_set(m->error, -EBADMSG, ".modinfo: %s is not readable text", key);
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
@@ -265,7 +265,7 @@ static int set_name(Modinfo *m, const char *key, char **field, const char *value
         if (!patch_name_is_valid(value))
                 return policy_error_set(m->error, -EBADMSG, ".modinfo: '%.*s' can't be a %s", QUOTE_MAX,
                                         value, key);
-        r = patch_set(field, value);
+        r = free_and_strdup(field, value);
         return r < 0 ? policy_error_set(m->error, r, "%s", strerror(-r)) : 0;
 }
 

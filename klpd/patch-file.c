@@ -256,7 +256,7 @@ int patch_file_read(const void *bytes, size_t size, PatchFile **ret, PolicyError
         r = module_digest(bytes, size, digest);
         if (r < 0)
                 return policy_error_set(error, r, "can't compute a SHA-256 digest");
-        r = patch_set(&file->patch->digest, digest);
+        r = free_and_strdup(&file->patch->digest, digest);
         if (r < 0)
                 return policy_error_set(error, r, "%s", strerror(-r));
 

@@ -91,7 +91,7 @@ void probation_conclude_boot(Probation *p) {
         if (r->boot_id && !r->orderly)
                 k = conclude_unclean(p);
         if (k >= 0)
-                k = patch_set(&r->boot_id, p->boot_id);
+                k = free_and_strdup(&r->boot_id, p->boot_id);
         if (k < 0) {
                 probation_distrust(p, strerror(-k));
                 return;

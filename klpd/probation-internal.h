@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What probation.c and probation-boot.c share. */
+/* What probation.c, probation-boot.c and probation-record.c share. */
 #pragma once
 
 #include "klpd/probation.h"
@@ -25,11 +25,19 @@ struct Probation {
         uint64_t again_usec; /* not before, since the host wasn't well; CLOCK_BOOTTIME */
 };
 
-int probation_write(Probation *p);
 void probation_arm(Probation *p);
-void probation_distrust(Probation *p, const char *text);
 void probation_audit(Probation *p, const char *edge, const char *name, const char *digest, int priority,
                      const char *text);
+
+/* ---- probation-record.c ---- */
+
+/* What is on disk, into memory; what can't be trusted is probation_problem(). */
+void probation_read(Probation *p);
+void probation_distrust(Probation *p, const char *text);
+/* What has been changed in memory is written, or, if it can't be, read back. */
+int probation_write(Probation *p);
+/* What is only in the log is written to the file. */
+void probation_file(Probation *p);
 
 /* ---- probation-boot.c ---- */
 

@@ -179,7 +179,7 @@ static int patch_of_file_name(const char *stem, size_t n, const char *release, P
         name[n] = 0;
         r = patch_new(name, &p);
         if (r >= 0)
-                r = patch_set(&p->kernel, release);
+                r = free_and_strdup(&p->kernel, release);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(p);

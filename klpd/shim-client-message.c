@@ -359,13 +359,13 @@ static int patch_header(const Attrs *attrs, const char *name, ShimPatch *ret) {
         r = patch_new(name, &patch);
         if (r < 0)
                 return model_error(r);
-        r = patch_set(&patch->vendor, vendor);
+        r = free_and_strdup(&patch->vendor, vendor);
         if (r < 0)
                 return r;
-        r = patch_set(&patch->stream, stream);
+        r = free_and_strdup(&patch->stream, stream);
         if (r < 0)
                 return r;
-        r = patch_set(&patch->summary, summary && summary[0] ? summary : NULL);
+        r = free_and_strdup(&patch->summary, summary && summary[0] ? summary : NULL);
         if (r < 0)
                 return r;
         if (!patch_name_is_valid(vendor) || !patch_name_is_valid(stream))

@@ -69,7 +69,7 @@ static int transaction_note_plan(Transaction *t, Plan *plan, const Inventory *in
                 t->name = copy;
         }
         if (!t->disable && t->candidate.patch && t->candidate.patch->digest) {
-                r = patch_set(&t->digest, t->candidate.patch->digest);
+                r = free_and_strdup(&t->digest, t->candidate.patch->digest);
                 if (r < 0)
                         return r;
         }

@@ -71,11 +71,11 @@ int inventory_add_loaded(Inventory *i, const char *name, const char *build_id, c
                 return -ENOMEM;
         i->loaded = bigger;
 
-        r = patch_set(&m.name, name);
+        r = free_and_strdup(&m.name, name);
         if (r >= 0)
-                r = patch_set(&m.build_id, build_id);
+                r = free_and_strdup(&m.build_id, build_id);
         if (r >= 0)
-                r = patch_set(&m.srcversion, srcversion);
+                r = free_and_strdup(&m.srcversion, srcversion);
         if (r < 0) {
                 free(m.name);
                 free(m.build_id);

@@ -175,8 +175,8 @@ static int check_foreign_fields(JsonReader *r, Patch *p) {
                                 r, -EBADMSG,
                                 "a foreign patch has no level, states or tags: \"plain\" is one that is "
                                 "known");
-        q = patch_set(&p->vendor, "");
-        return q < 0 ? q : patch_set(&p->stream, "");
+        q = free_and_strdup(&p->vendor, "");
+        return q < 0 ? q : free_and_strdup(&p->stream, "");
 }
 
 int json_read_patch(JsonReader *r, const JsonValue *value, PatchKind kind, bool in_inventory,

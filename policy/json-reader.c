@@ -410,7 +410,7 @@ int json_read_name(JsonReader *r, const JsonValue *value, void *target) {
         if (!patch_name_is_valid(s))
                 return json_reader_fail(r, -EBADMSG, "not a name (1 to %u of A-Z a-z 0-9 _ . + -)",
                                         PATCH_NAME_MAX);
-        return patch_set(target, s);
+        return free_and_strdup(target, s);
 }
 
 int json_read_name_or_null(JsonReader *r, const JsonValue *value, void *target) {
@@ -439,7 +439,7 @@ int json_read_text(JsonReader *r, const JsonValue *value, void *target) {
         q = check_text(r, s);
         if (q < 0)
                 return q;
-        return patch_set(target, s);
+        return free_and_strdup(target, s);
 }
 
 int json_read_text_or_null(JsonReader *r, const JsonValue *value, void *target) {
@@ -466,7 +466,7 @@ int json_read_hex_or_null(JsonReader *r, const JsonValue *value, void *target) {
         if (n == 0 || n > 128 || s[n])
                 return json_reader_fail(r, -EBADMSG,
                                         "1 to 128 lower-case hexadecimal digits are needed here");
-        return patch_set(target, s);
+        return free_and_strdup(target, s);
 }
 
 static int read_list_text(JsonReader *r, const JsonValue *value, void *target) {

@@ -134,19 +134,6 @@ Patch *patch_unref(Patch *p) {
         return NULL;
 }
 
-int patch_set(char **field, const char *s) {
-        char *copy = NULL;
-
-        if (s) {
-                copy = strdup(s);
-                if (!copy)
-                        return -ENOMEM;
-        }
-        free(*field);
-        *field = copy;
-        return 0;
-}
-
 /* Room for one more element at powers of two. */
 static int grow(void **array, size_t n, size_t size) {
         void *bigger;

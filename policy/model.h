@@ -5,7 +5,7 @@
  *
  * Ownership: a Patch is reference-counted (not atomically: one thread), so that repository, inventory,
  * request and plan share it. It is built with patch_new() and patch_add_*(), plain fields are assigned with
- * patch_set() or directly (strings: malloc'ed, owned by the patch), and it isn't changed any more once
+ * free_and_strdup() or directly (strings: malloc'ed, owned by the patch), and it isn't changed any more once
  * somebody else holds a reference. An Inventory owns its strings and a reference on each patch. Nothing here
  * does I/O.
  *
@@ -98,8 +98,6 @@ Patch *patch_unref(Patch *p); /* NULL is fine; returns NULL */
 DEFINE_CLEANUP(Patch *, patch_unref);
 #define _cleanup_patch_unref_ _cleanup_(patch_unrefp)
 
-/* Replaces the string at field (of this patch) by a copy; s may be NULL. */
-int patch_set(char **field, const char *s);
 int patch_add_state(Patch *p, uint64_t id, uint32_t version, uint32_t flags, const char *name);
 int patch_add_function(Patch *p, const char *object, const char *function, uint32_t sympos);
 int patch_add_string(char ***list, const char *s); /* &p->fixes, &p->requires …; checks text and bound */

@@ -380,7 +380,7 @@ int plan_simulate(const Inventory *before, const Change *changes, size_t n_chang
         r = inventory_new(before->kernel, &after);
         if (r < 0)
                 return r;
-        r = patch_set(&after->kernel_build_id, before->kernel_build_id);
+        r = free_and_strdup(&after->kernel_build_id, before->kernel_build_id);
         if (r < 0)
                 return r;
         after->generation = before->generation + n_changes;

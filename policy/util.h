@@ -51,3 +51,17 @@ static inline bool streq(const char *a, const char *b) {
 static inline bool streq_ptr(const char *a, const char *b) {
         return a && b ? streq(a, b) : a == b;
 }
+
+/* Replaces the string at field by a copy of s, which may be NULL. -ENOMEM: it is as it was. */
+static inline int free_and_strdup(char **field, const char *s) {
+        char *copy = NULL;
+
+        if (s) {
+                copy = strdup(s);
+                if (!copy)
+                        return -ENOMEM;
+        }
+        free(*field);
+        *field = copy;
+        return 0;
+}

@@ -43,9 +43,9 @@ static Patch *make_patch(const char *name, uint32_t level, unsigned n_states, un
         must(patch_new(name, &p));
         p->level = level;
         p->cumulative = true;
-        must(patch_set(&p->kernel, "6.1.0-47-amd64"));
-        must(patch_set(&p->build_id, level == 1 ? "aa01" : "bb02"));
-        must(patch_set(&p->summary, "Security fixes of October"));
+        must(free_and_strdup(&p->kernel, "6.1.0-47-amd64"));
+        must(free_and_strdup(&p->build_id, level == 1 ? "aa01" : "bb02"));
+        must(free_and_strdup(&p->summary, "Security fixes of October"));
         for (unsigned i = 0; i < 3; i++) {
                 char fix[32];
 

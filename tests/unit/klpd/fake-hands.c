@@ -246,10 +246,10 @@ static int read_patch(int fd, Patch **ret) {
                 return -ENOEXEC;
         r = module_digest(text, (size_t) n, digest);
         if (r >= 0)
-                r = patch_set(&(*ret)->digest, digest);
+                r = free_and_strdup(&(*ret)->digest, digest);
         digest[40] = 0;
         if (r >= 0)
-                r = patch_set(&(*ret)->build_id, digest);
+                r = free_and_strdup(&(*ret)->build_id, digest);
         return r;
 }
 

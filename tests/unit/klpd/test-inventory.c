@@ -174,8 +174,8 @@ static void test_a_plain_patch_that_the_repository_knows_has_its_metadata(void *
         assert_int_equal(patch_new("plain", &known), 0);
         known->kind = PATCH_PLAIN;
         known->level = 3;
-        assert_int_equal(patch_set(&known->vendor, "acme"), 0);
-        assert_int_equal(patch_set(&known->build_id, "1234"), 0);
+        assert_int_equal(free_and_strdup(&known->vendor, "acme"), 0);
+        assert_int_equal(free_and_strdup(&known->build_id, "1234"), 0);
         assert_int_equal(patch_add_state(known, 5, 1, 0, "s"), 0);
         add_module("plain", "1234");
         add_sysfs("plain", true, false, -1);

@@ -69,15 +69,15 @@ static inline Patch *random_patch(Random *r, unsigned number) {
                 random_must(patch_add_function(p, "vmlinux", random_functions[random_below(r, 4)],
                                                random_below(r, 2)));
         if (p->kind == PATCH_FOREIGN) {
-                random_must(patch_set(&p->vendor, ""));
-                random_must(patch_set(&p->stream, ""));
+                random_must(free_and_strdup(&p->vendor, ""));
+                random_must(free_and_strdup(&p->stream, ""));
                 return p;
         }
-        random_must(patch_set(&p->vendor, random_vendors[random_chance(r, 20)]));
-        random_must(patch_set(&p->stream, random_streams[random_chance(r, 20)]));
+        random_must(free_and_strdup(&p->vendor, random_vendors[random_chance(r, 20)]));
+        random_must(free_and_strdup(&p->stream, random_streams[random_chance(r, 20)]));
         p->level = random_below(r, 6);
         if (random_chance(r, 5))
-                random_must(patch_set(&p->kernel, "other"));
+                random_must(free_and_strdup(&p->kernel, "other"));
         for (unsigned i = random_below(r, 4); i > 0; i--)
                 random_must(patch_add_state(p, 1 + random_below(r, 4), 1 + random_below(r, 3),
                                             (random_chance(r, 15) ? PATCH_STATE_BLOCK_DISABLE : 0) |
@@ -139,7 +139,7 @@ static inline void random_world(Random *r, World *w) {
         for (unsigned i = random_below(r, 4); i > 0; i--)
                 random_must(inventory_push(w->inventory, w->repository[random_below(r, WORLD_PATCHES)]));
         if (random_chance(r, 3))
-                random_must(patch_set(&w->inventory->transition, "p1"));
+                random_must(free_and_strdup(&w->inventory->transition, "p1"));
         random_request(r, w);
 }
 

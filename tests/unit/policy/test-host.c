@@ -32,8 +32,8 @@ static int setup(void **state) {
         assert_int_equal(patch_new("managed", &s->managed), 0);
         s->managed->cumulative = true;
         s->managed->level = 2;
-        assert_int_equal(patch_set(&s->managed->digest, "aabb"), 0);
-        assert_int_equal(patch_set(&s->managed->build_id, "0123"), 0);
+        assert_int_equal(free_and_strdup(&s->managed->digest, "aabb"), 0);
+        assert_int_equal(free_and_strdup(&s->managed->build_id, "0123"), 0);
         assert_int_equal(patch_add_function(s->managed, "vmlinux", "ip_options_get", 0), 0);
         assert_int_equal(patch_new("plain", &s->plain), 0);
         s->plain->kind = PATCH_PLAIN;
@@ -194,7 +194,7 @@ static void test_content_must_be_the_pinned_one(void **state) {
         check_allowed(s);
         s->file.pinned_digest = "aabc";
         check_refused(s, RULE_INTEGRITY, "the import says aabc");
-        assert_int_equal(patch_set(&s->managed->digest, NULL), 0);
+        assert_int_equal(free_and_strdup(&s->managed->digest, NULL), 0);
         check_refused(s, RULE_INTEGRITY, "unknown"); /* what wasn't measured can't be trusted */
 }
 
