@@ -23,7 +23,7 @@ typedef struct HandsSignature HandsSignature;
 
 /* What the kernel says of one patch: sysfs, the module, and the shim where it knows it. */
 typedef struct KernelPatch {
-        bool module;       /* /sys/module/NAME is there */
+        bool module;       /* a module of that name is loaded; what is built in is none */
         int refcount;      /* of the module; -1: can't be unloaded, or is being */
         bool listed;       /* /sys/kernel/livepatch/NAME is there */
         bool enabled;      /* its "enabled" reads 1 */
